@@ -1,0 +1,53 @@
+# The names people and CI use. `make help` lists them.
+GO        ?= go
+BIN       := bin/firma
+VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BUILD      = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: help build demo test check test-unit test-e2e test-escape bench fuzz deps deps-test clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+build: ## bin/firma
+	@mkdir -p bin
+	$(BUILD) -o $(BIN) ./cmd/firma
+
+demo: deps build ## the main job, with an ALLOW, DENYs and a verified log
+	@$(BUILD) -o bin/firma-origin ./test/origin
+	@scripts/demo.sh
+
+test: deps-test check test-unit test-e2e test-escape ## everything CI runs
+
+check: ## vet, staticcheck, formatting, other platforms
+	@test -z "$$(gofmt -l cmd internal test)" || { gofmt -l cmd internal test; echo 'gofmt: the files above need formatting'; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	GOOS=darwin CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/firma
+	GOOS=windows CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/firma
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/firma
+
+test-unit: ## unit, property and rule tests with the race detector
+	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -vE '/test/(e2e|escape)')
+
+test-e2e: build ## three real roles, real clients
+	$(GO) test -count=1 -timeout 10m ./test/e2e/...
+
+test-escape: build ## every escape class, from inside a real sandbox
+	$(GO) test -count=1 -timeout 10m ./test/escape/...
+
+bench: build ## speed, as ratios against a baseline in the same run
+	@scripts/bench.sh
+
+fuzz: ## ten seconds on every fuzz target
+	@scripts/fuzz.sh
+
+deps: ## what the demo needs, from Debian's packages if missing
+	@scripts/deps.sh demo
+
+deps-test:
+	@scripts/deps.sh test
+
+clean:
+	rm -rf bin

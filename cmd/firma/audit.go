@@ -1,0 +1,138 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"firma/internal/audit"
+	"firma/internal/config"
+	"firma/internal/fault"
+)
+
+// auditOptions are the flags of firma audit.
+type auditOptions struct {
+	key      string
+	stateDir string
+	json     bool
+}
+
+func auditCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "audit", Short: "Verify what a run recorded"}
+	cmd.AddCommand(auditVerifyCommand(), auditProveCommand())
+	return cmd
+}
+
+func (o *auditOptions) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.key, "key", "", "public key of the audit log, PEM (default: the state directory's)")
+	cmd.Flags().StringVar(&o.stateDir, "state-dir", "", "where audit logs and keys are kept")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
+}
+
+func auditVerifyCommand() *cobra.Command {
+	var o auditOptions
+	cmd := &cobra.Command{
+		Use:   "verify [LOG...]",
+		Short: "Find any event that was edited, removed, reordered or cut off",
+		Long: `Check every event against its successor, the Merkle root and the signed
+checkpoints. Without a LOG, all logs of the state directory are checked, and
+logs that were removed whole are found.
+
+Exit status: 0 when nothing was changed, 1 when something was (each finding is
+named), 2 when a log can't be read.`,
+		RunE: func(cmd *cobra.Command, args []string) error { return o.verify(cmd, args) },
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+func (o *auditOptions) verify(cmd *cobra.Command, logs []string) error {
+	state, err := o.state()
+	if err != nil {
+		return err
+	}
+	key, err := o.publicKey(state)
+	if err != nil {
+		return err
+	}
+	reports, err := verifyAll(logs, audit.VerifyOptions{Key: key, CheckpointDir: filepath.Join(state, "audit", "checkpoints")}, state)
+	if err != nil {
+		report(cmd.ErrOrStderr(), err)
+		return exitError(2)
+	}
+	ok := true
+	for i := range reports {
+		ok = ok && reports[i].OK()
+		if !o.json {
+			fmt.Fprint(cmd.OutOrStdout(), strings.TrimRight(reports[i].Text(), "\n")+"\n")
+		}
+	}
+	if o.json {
+		if err := json.NewEncoder(cmd.OutOrStdout()).Encode(reports); err != nil {
+			return err
+		}
+	}
+	if !ok {
+		return exitError(1)
+	}
+	return nil
+}
+
+func auditProveCommand() *cobra.Command {
+	var o auditOptions
+	cmd := &cobra.Command{
+		Use:   "prove LOG EVENT",
+		Short: "Print the proof that an event is in a log (event id or sequence number)",
+		Args:  cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := audit.Prove(args[0], args[1])
+			if err != nil {
+				return err
+			}
+			enc := json.NewEncoder(cmd.OutOrStdout())
+			enc.SetIndent("", "  ")
+			return enc.Encode(p)
+		},
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+func (o *auditOptions) state() (string, error) {
+	home, _ := os.UserHomeDir()
+	return config.StateDir(config.Where{Home: home, Getenv: os.Getenv}, o.stateDir)
+}
+
+func (o *auditOptions) publicKey(state string) (key any, err error) {
+	path := o.key
+	if path == "" {
+		path = filepath.Join(state, "keys", "audit.key"+audit.PublicSuffix)
+	}
+	k, err := audit.LoadPublicKey(path)
+	if err != nil {
+		return nil, fault.Wrap(err, "AuditKeyMissing", "the public key to verify with can't be read", "name it with --key")
+	}
+	return k, nil
+}
+
+// verifyAll checks the named logs, or the state directory whole.
+func verifyAll(logs []string, o audit.VerifyOptions, state string) ([]audit.Report, error) {
+	if len(logs) == 0 {
+		o.Path = filepath.Join(state, "audit")
+		return audit.VerifyDir(o)
+	}
+	var reports []audit.Report
+	for _, l := range logs {
+		o.Path = l
+		r, err := audit.Verify(o)
+		if err != nil {
+			return nil, err
+		}
+		reports = append(reports, r)
+	}
+	return reports, nil
+}

@@ -1,0 +1,66 @@
+//go:build linux
+
+package launch
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+)
+
+// proxyPort and dnsPort are where the Sidecar serves the sandbox's loopback.
+const (
+	proxyPort = 18080
+	dnsPort   = 53
+	backlog   = 4096
+)
+
+// listen binds the sandbox's sockets: TCP proxy, UDP resolver, TCP resolver. The
+// kernel checks the caller of bind(2) against the owner of the network
+// namespace's user namespace, which is this process's user, so the low port needs
+// no capability inside.
+func listen(socks []*os.File) error {
+	for i, s := range []struct {
+		port   int
+		stream bool
+	}{{proxyPort, true}, {dnsPort, false}, {dnsPort, true}} {
+		if err := bindOne(socks[i], s.port, s.stream); err != nil {
+			return fmt.Errorf("127.0.0.1:%d: %w", s.port, err)
+		}
+	}
+	return nil
+}
+
+func bindOne(f *os.File, port int, stream bool) error {
+	fd := int(f.Fd())
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return fmt.Errorf("bind: %w", err)
+	}
+	if stream {
+		if err := unix.Listen(fd, backlog); err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+	}
+	return nil
+}
+
+// landlockABI is the version of Landlock this kernel has, 0 if none.
+func landlockABI() int {
+	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 {
+		return 0
+	}
+	return int(abi)
+}
+
+func randomKey() string {
+	var b [24]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand, Go 1.24)
+	return hex.EncodeToString(b[:])
+}
+
+func sessionID() string { return uuid.Must(uuid.NewV7()).String() }

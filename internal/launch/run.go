@@ -1,0 +1,343 @@
+//go:build linux
+
+package launch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"firma/internal/control"
+	"firma/internal/fault"
+	"firma/internal/ids"
+	"firma/internal/profile"
+	"firma/internal/sandbox/bwrap"
+	"firma/internal/sandbox/seccomp"
+	"firma/internal/spawn"
+)
+
+// run is one run in progress. Fields are set by the step that makes them and not
+// changed afterwards.
+type run struct {
+	opts    Options
+	std     Streams
+	ids     identities
+	view    *profile.View
+	bwrap   string
+	streams *streams
+
+	mu        sync.Mutex // guards the three below against an early end
+	authority *child     // nil with a remote Authority
+	sidecar   *child
+	box       *bwrap.Process
+	aborted   error // why the start was cut short
+
+	started  chan struct{} // closed once the agent runs
+	ctrlZ    chan struct{}
+	progress *progress
+}
+
+type identities struct{ sandbox, session, agent, psk string }
+
+// Run launches the agent and returns its exit status. An error means that firma
+// failed: before the agent started, or by losing a part it can't run without.
+//
+// Shutdown, in reverse order of start: agent and everything in the sandbox,
+// Sidecar (which seals the audit log), Authority.
+func Run(ctx context.Context, o Options, std Streams) (int, error) {
+	r := &run{opts: o, std: std, started: make(chan struct{}), ctrlZ: make(chan struct{}, 1)}
+	r.ids = identities{sandbox: ids.New(ids.Sandbox), session: sessionID(), agent: "local-dev", psk: randomKey()}
+	if err := r.resolve(); err != nil {
+		return ExitFailure, err
+	}
+	r.progress = newProgress(std.Err, o.Quiet)
+	defer r.progress.stop()
+	stopSignals := r.forwardSignals()
+	defer stopSignals()
+	defer r.shutdown()
+	if err := r.start(ctx); err != nil {
+		return exitOf(err), err
+	}
+	r.progress.stop()
+	return r.wait(ctx)
+}
+
+// resolve is the seed's first box: profile, configuration, backend.
+func (r *run) resolve() error {
+	host, err := r.host()
+	if err != nil {
+		return err
+	}
+	if r.view, err = profile.Resolve(r.opts.Profile, host); err != nil {
+		return err
+	}
+	if r.bwrap, err = bwrap.Find(); err != nil {
+		return err
+	}
+	r.view.Spec.Seccomp, err = seccomp.Compile()
+	if err != nil {
+		return fault.Wrap(err, "UnsupportedBackend", "the syscall filter can't be made for this machine", "run on amd64 or arm64")
+	}
+	return nil
+}
+
+// start brings up Authority, Sidecar and sandbox at once and joins them in the
+// seed's order: what fails first in that order is what is reported.
+func (r *run) start(ctx context.Context) error {
+	timeout := time.AfterFunc(r.opts.StartupTimeout, func() {
+		r.abort(fault.New("StartupTimeout", "the run did not start within "+r.opts.StartupTimeout.String(), "raise --sidecar-startup-timeout-secs, or see what is slow with --log-filter debug"))
+	})
+	defer timeout.Stop()
+	children, err := spawn.NewThread(nil)
+	if err != nil {
+		return err
+	}
+	var g group
+	g.do(func() error { return r.startAuthority(children) })
+	g.do(func() error { return r.startSidecar(children) })
+	g.do(r.startSandbox)
+	if err := g.wait(); err != nil {
+		return r.startupError(err)
+	}
+	steps := []struct {
+		what string
+		do   func() error
+	}{
+		{"waiting for the Authority", r.joinAuthority},
+		{"handing the sandbox's sockets to the Sidecar", r.joinSandbox},
+		{"waiting for the Sidecar", r.joinSidecar},
+		{"recording the launch", r.recordLaunch},
+		{"starting the agent", r.exec},
+	}
+	for _, s := range steps {
+		r.progress.set(s.what)
+		if err := s.do(); err != nil {
+			return r.startupError(err)
+		}
+	}
+	return nil
+}
+
+func (r *run) startupError(err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.aborted != nil {
+		return r.aborted
+	}
+	if fault.NameOf(err) == "" {
+		return fault.Wrap(err, "StartupFailed", "the run could not be started", "run again with --log-filter debug")
+	}
+	return err
+}
+
+func (r *run) startSandbox() error {
+	var err error
+	if r.streams, err = newStreams(r.std); err != nil {
+		return err
+	}
+	if r.streams.input.to == r.streams.master {
+		r.streams.input.onInput = r.typed
+	}
+	box, err := bwrap.Start(r.bwrap, &r.view.Spec, r.streams.agent)
+	r.own(func() { r.box = box })
+	return err
+}
+
+// own publishes a started process; if the start has been cut short, it is ended.
+func (r *run) own(set func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	set()
+	if r.aborted != nil {
+		r.killLocked()
+	}
+}
+
+// joinSandbox binds the sandbox's sockets with this process's credentials and
+// passes them to the Sidecar; no copy stays here.
+func (r *run) joinSandbox() error {
+	socks, err := r.box.Sockets()
+	if err != nil {
+		return err
+	}
+	defer closeAll(socks)
+	r.streams.started()
+	if err := listen(socks); err != nil {
+		return fault.Wrap(err, "SandboxSetupFailed", "the sandbox's proxy and resolver ports could not be bound", "run `firma doctor`; this needs a user namespace owned by you")
+	}
+	return r.sidecar.ctl.Send(control.Message{Kind: control.KindSockets}, socks...)
+}
+
+func (r *run) joinSidecar() error {
+	_, err := r.sidecar.expect(control.KindReady)
+	return err
+}
+
+func (r *run) recordLaunch() error {
+	l := &control.Launch{Executable: r.opts.Command[0], Args: len(r.opts.Command) - 1, Dir: r.view.Dir}
+	if err := r.sidecar.ctl.Send(control.Message{Kind: control.KindLaunch, Launch: l}); err != nil {
+		return r.sidecar.died()
+	}
+	_, err := r.sidecar.expect(control.KindRecorded)
+	return err
+}
+
+func (r *run) exec() error {
+	if err := r.streams.begin(); err != nil {
+		return err
+	}
+	env := append(r.view.Env,
+		"FIRMA_RUN_SANDBOX_ID="+r.ids.sandbox, "FIRMA_RUN_SESSION_ID="+r.ids.session, "FIRMA_AGENT_ID="+r.ids.agent)
+	err := r.box.Exec(control.Exec{
+		Argv: r.opts.Command, Env: env, Dir: r.view.Dir,
+		Terminal: r.streams.master != nil, RequireLandlock: landlockABI() >= 2,
+	})
+	if err == nil {
+		close(r.started)
+	}
+	return err
+}
+
+// wait returns when the agent has ended, or when a part of firma has: then the
+// sandbox is ended too.
+func (r *run) wait(ctx context.Context) (int, error) {
+	done := make(chan struct{})
+	var lost error
+	var watch sync.WaitGroup
+	for _, c := range []*child{r.sidecar, r.authority} {
+		if c == nil {
+			continue
+		}
+		watch.Add(1)
+		go func() {
+			defer watch.Done()
+			select {
+			case <-done:
+			case <-c.gone:
+				r.box.Kill()
+			}
+		}()
+	}
+	go r.watchSuspend(done)
+	exit := r.box.Wait(ctx)
+	for _, c := range []*child{r.sidecar, r.authority} {
+		if c != nil && lost == nil {
+			select {
+			case <-c.gone:
+				lost = c.died()
+			default:
+			}
+		}
+	}
+	close(done)
+	watch.Wait()
+	r.streams.finish()
+	if lost == nil && exit.Lost {
+		lost = fault.New("SandboxLost", "the sandbox's bwrap process was killed, and the agent with it", "run again; if the kernel's out-of-memory killer did it, give the machine more memory")
+	}
+	if lost != nil {
+		r.finish(ExitFailure, fault.NameOf(lost))
+		return ExitFailure, lost
+	}
+	r.finish(exit.Code, cause(exit.Code))
+	return exit.Code, nil
+}
+
+func cause(code int) string {
+	if code > 128 && code < 128+65 {
+		return "signal " + syscall.Signal(code-128).String()
+	}
+	return "exit"
+}
+
+// finish tells the Sidecar that the run is over and shows its summary.
+func (r *run) finish(code int, why string) {
+	s, err := r.summary(code, why)
+	if err != nil {
+		if fault.NameOf(err) != "SidecarLost" {
+			fmt.Fprintln(r.std.Err, "firma: no summary:", err)
+		}
+		return
+	}
+	if !r.opts.Quiet {
+		printSummary(r.std.Err, s)
+	}
+}
+
+func (r *run) summary(code int, why string) (*control.Summary, error) {
+	if err := r.sidecar.ctl.Send(control.Message{Kind: control.KindEnd, End: &control.End{ExitCode: code, Cause: why}}); err != nil {
+		return nil, r.sidecar.died()
+	}
+	m, err := r.sidecar.expect(control.KindSummary)
+	if err != nil {
+		return nil, err
+	}
+	if m.Summary == nil {
+		return nil, errors.New("the Sidecar sent an empty summary")
+	}
+	return m.Summary, nil
+}
+
+// abort cuts the start short: everything started so far is ended, and why is
+// what the run reports.
+func (r *run) abort(why error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-r.started:
+		return
+	default:
+	}
+	if r.aborted == nil {
+		r.aborted = why
+	}
+	r.killLocked()
+}
+
+func (r *run) killLocked() {
+	for _, c := range []*child{r.sidecar, r.authority} {
+		if c != nil {
+			c.kill()
+		}
+	}
+	if r.box != nil {
+		r.box.Kill()
+	}
+}
+
+// shutdown ends what is left, in reverse order of start, and waits until it is
+// gone.
+func (r *run) shutdown() {
+	if r.box != nil {
+		r.box.Kill()
+		r.box.Wait(context.Background())
+	}
+	for _, c := range []*child{r.sidecar, r.authority} {
+		if c != nil {
+			c.stop()
+		}
+	}
+	if r.streams != nil {
+		r.streams.close()
+	}
+}
+
+func exitOf(err error) int {
+	switch fault.NameOf(err) {
+	case "CommandNotFound":
+		return exitNotFound
+	case "CommandNotExecutable":
+		return exitNotExecutable
+	}
+	return ExitFailure
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}

@@ -1,0 +1,68 @@
+//go:build linux
+
+package launch
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"firma/internal/fault"
+)
+
+// grace is how long the agent may take to end after SIGTERM or SIGHUP; then the
+// sandbox is killed.
+const grace = 10 * time.Second
+
+// forwardSignals gives the agent the signals that firma run gets, until the
+// returned function is called. Before the agent runs, the ones that end a process
+// end the start.
+func (r *run) forwardSignals() (stop func()) {
+	signal.Ignore(syscall.SIGPIPE) // a reader that left is the pump's matter
+	ch := make(chan os.Signal, 16)
+	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1,
+		syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGCONT)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case s := <-ch:
+				r.signal(s.(syscall.Signal))
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(ch)
+		close(done)
+	}
+}
+
+func (r *run) signal(s syscall.Signal) {
+	select {
+	case <-r.started:
+	default:
+		if s == syscall.SIGINT || s == syscall.SIGTERM || s == syscall.SIGHUP || s == syscall.SIGQUIT {
+			r.abort(fault.New("Interrupted", "the run was interrupted before the agent started", ""))
+		}
+		return
+	}
+	switch s {
+	case syscall.SIGWINCH:
+		r.streams.resize() // the kernel signals the terminal's foreground group
+	case syscall.SIGTSTP:
+		r.box.Signal(syscall.SIGSTOP)
+		r.suspend()
+	case syscall.SIGCONT:
+		if r.streams.tty != nil {
+			_ = r.streams.activate()
+		}
+	case syscall.SIGTERM, syscall.SIGHUP:
+		r.box.Signal(s)
+		time.AfterFunc(grace, r.box.Kill)
+	default:
+		r.box.Signal(s)
+	}
+}

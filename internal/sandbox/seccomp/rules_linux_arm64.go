@@ -1,0 +1,3 @@
+package seccomp
+
+var archDenied []uint32

@@ -1,0 +1,197 @@
+// Package stub is the first program inside a new sandbox. It makes the sockets
+// that the Sidecar will serve, hands them out, and becomes the agent: nothing of
+// firma stays behind, in memory, on a descriptor or on disk.
+//
+// It runs before the agent and with the agent's own rights; the decisions
+// (addresses, ports, rules) are the launcher's. It uses system calls directly
+// where a Go package would start threads or pollers that outlive their use.
+package stub
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"firma/internal/control"
+)
+
+// Arg is the first argument that makes the firma binary run as the stub; the
+// second is the number of its control descriptor.
+const Arg = "__sandbox-init"
+
+// Stdio are the descriptors, after the control descriptor, that become 0, 1, 2.
+const stdio = 3
+
+// Main hands out the sockets and execs the agent. It returns only on failure,
+// with the exit status for the process; the launcher has then been told why.
+func Main(args []string) int {
+	runtime.LockOSThread() // Landlock and the signal mask are per thread
+	if len(args) != 1 {
+		return 125
+	}
+	ctl, err := strconv.Atoi(args[0])
+	if err != nil {
+		return 125
+	}
+	err = run(ctl)
+	report(ctl, err)
+	return 125
+}
+
+func run(ctl int) error {
+	unix.CloseOnExec(ctl)
+	socks, err := sockets()
+	if err != nil {
+		return err
+	}
+	msg, _ := json.Marshal(control.Message{Kind: control.KindSockets})
+	if err := unix.Sendmsg(ctl, msg, unix.UnixRights(socks...), nil, 0); err != nil {
+		return step("hand over the sockets", err)
+	}
+	isolated, lerr := isolate()
+	x, err := await(ctl)
+	if err != nil {
+		return err
+	}
+	if x.RequireLandlock && !isolated {
+		return step("isolate from pid 1 (landlock)", lerr)
+	}
+	return become(ctl, x)
+}
+
+// sockets makes them unbound: the launcher binds, with its own credentials, so
+// low ports need no capability in here.
+func sockets() ([]int, error) {
+	var out []int
+	for _, s := range []struct{ domain, typ int }{
+		{unix.AF_INET, unix.SOCK_STREAM}, // 127.0.0.1:18080, the proxy
+		{unix.AF_INET, unix.SOCK_DGRAM},  // 127.0.0.1:53, the resolver
+		{unix.AF_INET, unix.SOCK_STREAM}, // 127.0.0.1:53, the resolver over TCP
+	} {
+		fd, err := unix.Socket(s.domain, s.typ|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return nil, step("make the Sidecar's sockets", err)
+		}
+		out = append(out, fd)
+	}
+	return out, nil
+}
+
+// await blocks until the launcher says exec. Its silence is the launcher's death.
+func await(ctl int) (*control.Exec, error) {
+	buf := make([]byte, control.MaxMessage)
+	n, err := retry(func() (int, error) { return unix.Read(ctl, buf) })
+	if err != nil || n == 0 {
+		return nil, errors.New("the launcher is gone")
+	}
+	var m control.Message
+	if err := json.Unmarshal(buf[:n], &m); err != nil || m.Kind != control.KindExec || m.Exec == nil || len(m.Exec.Argv) == 0 {
+		return nil, errors.New("unexpected message from the launcher")
+	}
+	return m.Exec, nil
+}
+
+func become(ctl int, x *control.Exec) error {
+	if err := unix.Chdir(x.Dir); err != nil {
+		return step("enter "+x.Dir, err)
+	}
+	for i := range stdio {
+		if err := unix.Dup3(ctl+1+i, i, 0); err != nil {
+			return step("set up standard streams", err)
+		}
+	}
+	if x.Terminal {
+		if err := foreground(); err != nil {
+			return step("take the terminal", err)
+		}
+	}
+	path, err := lookup(x.Argv[0], x.Env)
+	if err != nil {
+		return err
+	}
+	// CLOEXEC rather than close: the control descriptor must live to carry the
+	// error if exec fails, and its closing by exec tells that it worked.
+	if err := unix.CloseRange(stdio, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return step("close descriptors", err)
+	}
+	return execError(path, unix.Exec(path, x.Argv, x.Env))
+}
+
+// foreground puts the agent in its own process group in front of the terminal.
+// Its parent, pid 1, is in the same session but another group, so the group is
+// not orphaned and Ctrl-Z stops it as it would on the host.
+func foreground() error {
+	if err := unix.Setpgid(0, 0); err != nil {
+		return err
+	}
+	// A background group that sets the foreground gets SIGTTOU; blocked, the call
+	// goes through (tcsetpgrp(3)).
+	var set, old unix.Sigset_t
+	set.Val[(unix.SIGTTOU-1)/64] |= 1 << ((unix.SIGTTOU - 1) % 64)
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &set, &old); err != nil {
+		return err
+	}
+	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+	return unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, os.Getpid())
+}
+
+// lookup finds an executable as execvp(3) does, in the sandbox's own view.
+func lookup(name string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, executable(name)
+	}
+	found := notFound(name)
+	for _, dir := range filepath.SplitList(pathOf(env)) {
+		if dir == "" {
+			dir = "."
+		}
+		p := filepath.Join(dir, name)
+		err := executable(p)
+		if err == nil {
+			return p, nil
+		}
+		var e *Error
+		if errors.As(err, &e) && e.Status == statusNotExecutable {
+			found = err
+		}
+	}
+	return "", found
+}
+
+func executable(path string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return notFound(path)
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR || unix.Access(path, unix.X_OK) != nil {
+		return &Error{Status: statusNotExecutable, Text: path + " is not executable inside the sandbox"}
+	}
+	return nil
+}
+
+func pathOf(env []string) string {
+	for _, kv := range env {
+		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
+			return v
+		}
+	}
+	return "/usr/local/bin:/usr/bin:/bin"
+}
+
+func retry(f func() (int, error)) (int, error) {
+	for {
+		n, err := f()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
+func step(what string, err error) error { return fmt.Errorf("%s: %w", what, err) }

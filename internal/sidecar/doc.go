@@ -1,0 +1,4 @@
+//go:build !unix
+
+// Package sidecar is the enforcement role.
+package sidecar

@@ -1,0 +1,191 @@
+// Package enforce is the pipeline: one canonical call in, one decision out.
+//
+//	mapping → Stage 1 capability → Stage 2 policy → audit
+//
+// Every way into the Sidecar calls Enforce and carries out what it returns. It
+// makes no network call, and every error is a DENY.
+package enforce
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"firma/internal/action"
+	"firma/internal/audit"
+	"firma/internal/capability"
+	"firma/internal/intent"
+	"firma/internal/mapping"
+	"firma/internal/policy"
+	"firma/internal/verdict"
+)
+
+// Authority is the state that the Authority streams, read without blocking.
+type Authority interface {
+	Ready() (bool, verdict.Reason)
+	Tokens() *capability.Set
+	Revoked(tokenID string) bool
+	Bundle() (b *policy.Bundle, freshUntil time.Time)
+}
+
+// Recorder is the audit log. Append returns once the event is written.
+type Recorder interface {
+	Append(context.Context, *audit.Event) error
+	Record(*audit.Event) error
+}
+
+// Literals says whether an address the agent wrote itself may be dialled at all.
+type Literals interface {
+	Forbidden(c *intent.Call) (verdict.Reason, string)
+}
+
+// Config wires an Enforcer. All fields but Skew and Now are required.
+type Config struct {
+	SandboxID, SessionID, AgentID string
+
+	Table            *mapping.Table
+	DefaultProtected bool
+	Authority        Authority
+	Audit            Recorder
+	Literals         Literals
+	Skew             time.Duration    // clock_skew_tolerance
+	Now              func() time.Time // nil: time.Now
+	Log              *slog.Logger
+}
+
+// Enforcer decides. It is safe for concurrent use.
+type Enforcer struct {
+	cfg     Config
+	table   atomic.Pointer[mapping.Table]
+	session *session
+	tally   *Tally
+}
+
+// New returns an Enforcer for one session.
+func New(cfg Config) *Enforcer {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	e := &Enforcer{cfg: cfg, session: newSession(cfg.Now()), tally: newTally()}
+	e.table.Store(cfg.Table)
+	return e
+}
+
+// Tally is the running count of decisions, for the exit summary.
+func (e *Enforcer) Tally() *Tally { return e.tally }
+
+// Routable reports whether some rule covers host, so that its name may resolve.
+func (e *Enforcer) Routable(host string) bool { return e.table.Load().Routable(host) }
+
+// Enforce judges a call and records the decision before it returns.
+func (e *Enforcer) Enforce(ctx context.Context, c *intent.Call) verdict.Decision {
+	start := e.cfg.Now()
+	j := judgement{call: c, at: start, kind: kindOf(c)}
+	e.judge(ctx, &j)
+	return e.record(ctx, &j)
+}
+
+// judgement is a decision in the making, with what the audit event needs.
+type judgement struct {
+	call    *intent.Call
+	at      time.Time
+	kind    string
+	d       verdict.Decision
+	token   *capability.Token
+	version string
+	ctxHash string
+	info    []string
+	parent  string
+}
+
+func (j *judgement) deny(r verdict.Reason, detail string) {
+	j.d.Outcome, j.d.Reason, j.d.Detail = verdict.Deny, r, detail
+}
+
+func (e *Enforcer) judge(ctx context.Context, j *judgement) {
+	c := j.call
+	j.d.Resource = c.Resource()
+	if ctx.Err() != nil {
+		j.deny(verdict.EnforcementTimeout, "the call was given up before it was decided")
+		return
+	}
+	if reason, detail := e.cfg.Literals.Forbidden(c); reason != verdict.None {
+		j.deny(reason, detail)
+		return
+	}
+	rule, ok := e.table.Load().Match(c)
+	if !ok {
+		e.unmapped(j)
+		return
+	}
+	j.d.ActionClass = string(rule.ActionClass)
+	j.info = append(j.info, "rule", rule.Source)
+	if ok, reason := e.cfg.Authority.Ready(); !ok {
+		j.deny(reason, "the Authority's state has not arrived yet")
+		return
+	}
+	if !e.stage1(j, rule.ActionClass) {
+		return
+	}
+	e.stage2(j, rule.ActionClass)
+}
+
+func (e *Enforcer) unmapped(j *judgement) {
+	if !e.cfg.DefaultProtected {
+		j.d.Outcome, j.d.Passthrough = verdict.Allow, true
+		return
+	}
+	j.deny(verdict.UnclassifiedIntent, "no mapping rule covers "+j.call.HostKey())
+	j.d.Hint = "the operator can allow it for one run with: firma run --allow " + j.call.HostKey()
+}
+
+// stage1 finds the capability that grants class on this resource.
+func (e *Enforcer) stage1(j *judgement, class action.Class) bool {
+	token, cerr := e.cfg.Authority.Tokens().Select(e.cfg.SessionID, class, j.call, j.at, e.cfg.Skew, e.cfg.Authority.Revoked)
+	if cerr != nil {
+		j.deny(cerr.Reason, cerr.Detail)
+		return false
+	}
+	if token.AgentID != e.cfg.AgentID {
+		j.deny(verdict.TenantMismatch, "the capability belongs to another agent")
+		return false
+	}
+	j.token = token
+	return true
+}
+
+// stage2 asks the policy bundle.
+func (e *Enforcer) stage2(j *judgement, class action.Class) {
+	bundle, fresh := e.cfg.Authority.Bundle()
+	switch {
+	case bundle == nil:
+		j.deny(verdict.PolicyBundleNotReady, "no policy bundle has arrived")
+		return
+	case !j.at.Before(fresh):
+		j.deny(verdict.PolicyBundleStale, "the policy bundle's time to live is over and the Authority sends no other")
+		return
+	}
+	c := j.call
+	req := policy.Request{
+		AgentID: e.cfg.AgentID, Class: class, ResourceID: j.d.Resource,
+		Host: c.HostKey(), Path: c.Path, Method: c.Method,
+		Context: e.session.context(e.cfg.SessionID, c, j.at),
+	}
+	j.version = bundle.Version()
+	j.ctxHash = bundle.ContextHash(req)
+	res := bundle.Evaluate(req)
+	j.d.Outcome, j.d.Reason, j.d.Detail = res.Outcome, res.Reason, res.Detail
+	j.d.RedactHeaders, j.d.RetryAfter = res.RedactHeaders, res.RetryAfter
+	for _, p := range res.Policies {
+		j.info = append(j.info, "policy:"+p, res.Outcome.String())
+	}
+	e.session.decided(class, j.d)
+}
+
+func kindOf(c *intent.Call) string {
+	if c.Method == "CONNECT" {
+		return audit.KindTunnel
+	}
+	return audit.KindRequest
+}

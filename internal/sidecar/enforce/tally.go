@@ -1,0 +1,102 @@
+package enforce
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+
+	"firma/internal/control"
+	"firma/internal/sidecar/proxy"
+	"firma/internal/verdict"
+)
+
+// maxLines bounds the memory of the tally; what does not fit is counted whole.
+const maxLines = 1000
+
+type line struct {
+	destination string
+	outcome     string
+	reason      verdict.Reason
+}
+
+// Tally counts decisions by destination. It is safe for concurrent use.
+type Tally struct {
+	mu    sync.Mutex
+	lines map[line]*control.Count
+	more  int64
+}
+
+func newTally() *Tally { return &Tally{lines: map[line]*control.Count{}} }
+
+func (t *Tally) add(destination string, d verdict.Decision) {
+	l := line{destination, word(d), d.Reason}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.lines[l]
+	if c == nil {
+		if len(t.lines) >= maxLines {
+			t.more++
+			return
+		}
+		c = &control.Count{Destination: destination, Outcome: l.outcome, Reason: string(d.Reason), Detail: d.Detail, Fix: fix(destination, d)}
+		t.lines[l] = c
+	}
+	c.Count++
+}
+
+// undo takes back an ALLOW that turned into a refusal.
+func (t *Tally) undo(destination string, d verdict.Decision) {
+	l := line{destination, word(d), d.Reason}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.lines[l]; c != nil {
+		if c.Count--; c.Count == 0 {
+			delete(t.lines, l)
+		}
+	}
+}
+
+func (t *Tally) aborted(resource string, r proxy.Dispatch) {
+	host, _, _ := strings.Cut(resource, "/")
+	t.add(host, verdict.Decision{Outcome: verdict.Abort, Reason: r.Abort, Detail: r.Detail})
+}
+
+// Counts returns the lines: allowed first, then by destination.
+func (t *Tally) Counts() (counts []control.Count, more int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.lines {
+		counts = append(counts, *c)
+	}
+	slices.SortFunc(counts, func(a, b control.Count) int {
+		return cmp.Or(cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Reason, b.Reason))
+	})
+	return counts, t.more
+}
+
+func word(d verdict.Decision) string {
+	if d.Passthrough {
+		return verdict.Passthrough
+	}
+	return d.Outcome.String()
+}
+
+// fix is the one command or edit that would allow what was refused, or "".
+func fix(destination string, d verdict.Decision) string {
+	switch d.Reason {
+	case verdict.UnclassifiedIntent:
+		return "firma run --allow " + destination
+	case verdict.NameNotRoutable:
+		return "firma run --allow " + strings.TrimPrefix(destination, "dns:")
+	case verdict.PolicyDenied:
+		return "permit " + d.ActionClass + " in a policy of [authority].policy_dir"
+	case verdict.DestinationForbidden:
+		return "name the address in [sidecar.egress].allowed_cidrs, or the host in [sidecar.egress.hosts]"
+	case verdict.PolicyBundleStale, verdict.PolicyBundleNotReady, verdict.RevocationCacheNotReady:
+		return "check that the Authority is running and reachable"
+	case verdict.CapabilityScopeMismatch, verdict.CapabilityNotFound, verdict.CapabilityExpired, verdict.CapabilityRevoked:
+		return "issue a capability for " + d.ActionClass + " on " + destination
+	}
+	return ""
+}

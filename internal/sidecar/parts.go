@@ -1,0 +1,115 @@
+//go:build unix
+
+package sidecar
+
+import (
+	"crypto/ed25519"
+	"log/slog"
+	"net/netip"
+	"net/url"
+
+	"firma/internal/action"
+	"firma/internal/control"
+	"firma/internal/fault"
+	"firma/internal/intent"
+	"firma/internal/mapping"
+	"firma/internal/sidecar/egress"
+	"firma/internal/sidecar/uplink"
+	"firma/internal/verdict"
+	"firma/internal/wire"
+)
+
+// buildTable joins the rules of a run: files, shipped tables, registries and the
+// operator's --allow.
+func buildTable(s *control.SidecarStart) (*mapping.Table, error) {
+	var rules []mapping.Rule
+	for _, f := range s.RulesFiles {
+		rs, _, err := mapping.Parse(f.Name, f.Data)
+		if err != nil {
+			return nil, err
+		}
+		rules = append(rules, rs...)
+	}
+	for _, name := range s.ShippedMappings {
+		rs, err := mapping.Shipped(name)
+		if err != nil {
+			return nil, err
+		}
+		rules = append(rules, rs...)
+	}
+	for _, reg := range s.Registries {
+		rules = append(rules, mapping.Registry(reg.Client, reg.Host)...)
+	}
+	for _, a := range s.Allow {
+		rs, err := mapping.Allow(a)
+		if err != nil {
+			return nil, err
+		}
+		rules = append(rules, rs...)
+	}
+	return mapping.NewTable(rules)
+}
+
+func newUplink(s *control.SidecarStart, a *control.AuthorityReady, log *slog.Logger) (*uplink.Uplink, error) {
+	return uplink.New(uplink.Config{
+		URL: a.URL, PublicKey: ed25519.PublicKey(a.PublicKey),
+		Credentials: uplink.Credentials{SidecarID: s.SandboxID, PreSharedKey: wire.PreSharedKey(s.PreSharedKey)},
+		Request:     &uplink.Request{AgentID: s.AgentID, SessionID: s.SessionID, Actions: action.All()},
+		Log:         log,
+	})
+}
+
+// newDialer never dials firma's own Authority, whatever the configuration allows.
+func newDialer(s *control.SidecarStart, authorityURL string) (*egress.Dialer, error) {
+	cfg := egress.Config{Hosts: map[string]egress.Override{}}
+	for _, p := range s.AllowedCIDRs {
+		prefix, err := netip.ParsePrefix(p)
+		if err != nil {
+			return nil, invalidEgress(p, err)
+		}
+		cfg.Allowed = append(cfg.Allowed, prefix)
+	}
+	for host, addr := range s.Hosts {
+		name, _, err := intent.CanonicalHost(host)
+		if err != nil {
+			return nil, invalidEgress(host, err)
+		}
+		if cfg.Hosts[name], err = override(addr); err != nil {
+			return nil, invalidEgress(host, err)
+		}
+	}
+	if u, err := url.Parse(authorityURL); err == nil {
+		if ap, err := netip.ParseAddrPort(u.Host); err == nil {
+			cfg.Forbidden = append(cfg.Forbidden, ap)
+		}
+	}
+	return egress.New(cfg)
+}
+
+func override(s string) (egress.Override, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return egress.Override{Addr: a}, nil
+	}
+	ap, err := netip.ParseAddrPort(s)
+	return egress.Override{Addr: ap.Addr(), Port: ap.Port()}, err
+}
+
+func invalidEgress(key string, err error) error {
+	return fault.Wrap(err, "ConfigValidation", "[sidecar.egress]: "+key+" is wrong", "write an address, or address:port")
+}
+
+// literals lets the pipeline refuse addresses by class before an ALLOW.
+type literals struct{ d *egress.Dialer }
+
+func (l literals) Forbidden(c *intent.Call) (verdict.Reason, string) {
+	var e *egress.Error
+	if c.IsIP {
+		e = l.d.CheckLiteral(c.Addr, c.Port)
+	} else {
+		e = l.d.CheckName(c.Host)
+	}
+	if e == nil {
+		return verdict.None, ""
+	}
+	return e.Reason, e.Detail
+}

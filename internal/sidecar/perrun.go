@@ -1,0 +1,178 @@
+//go:build unix
+
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+
+	"firma/internal/audit"
+	"firma/internal/control"
+	"firma/internal/fault"
+)
+
+// ServeRun is the Sidecar of one run: it learns on ctl what to be, serves the
+// sandbox's sockets it is handed there, and ends when ctl does, which is when its
+// launcher does, or with ctx. However it ends, it seals the audit log first.
+func ServeRun(ctx context.Context, ctl *control.Conn, log *slog.Logger) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := &perRun{ctl: ctl, log: log, in: make(chan received)}
+	go r.receive(ctx)
+	err := r.serve(ctx)
+	if err != nil {
+		_ = ctl.Send(control.Message{Kind: control.KindFailed, Failure: control.FailureOf(err)})
+	}
+	return err
+}
+
+// perRun is driven by one goroutine; receive only feeds it.
+type perRun struct {
+	ctl  *control.Conn
+	log  *slog.Logger
+	in   chan received
+	side *Sidecar
+}
+
+type received struct {
+	m     control.Message
+	files []*os.File
+	err   error
+}
+
+var errLauncherGone = errors.New("the launcher is gone")
+
+func (r *perRun) receive(ctx context.Context) {
+	for {
+		m, files, err := r.ctl.Recv()
+		select {
+		case r.in <- received{m, files, err}:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// next is the next message; the end of the channel and of ctx are one error.
+func (r *perRun) next(ctx context.Context) (received, error) {
+	select {
+	case in := <-r.in:
+		if errors.Is(in.err, io.EOF) {
+			return in, errLauncherGone
+		}
+		return in, in.err
+	case <-ctx.Done():
+		return received{}, errLauncherGone
+	}
+}
+
+func (r *perRun) serve(ctx context.Context) error {
+	first, err := r.next(ctx)
+	if err != nil {
+		return err
+	}
+	if first.m.Kind != control.KindStart || first.m.Sidecar == nil {
+		return fault.New("Internal", "the launcher sent something other than a start message", "")
+	}
+	if r.side, err = newSidecar(first.m.Sidecar, r.log); err != nil {
+		return err
+	}
+	end := control.End{ExitCode: -1, Cause: "startup failed"}
+	if err = r.assemble(ctx); err == nil {
+		end, err = r.attend(ctx)
+	}
+	sum, cerr := r.side.close(end)
+	if err == nil && cerr == nil {
+		return r.ctl.Send(control.Message{Kind: control.KindSummary, Summary: sum})
+	}
+	return errors.Join(err, cerr)
+}
+
+// assemble waits for the Authority and the sockets, which come in either order,
+// and serves.
+func (r *perRun) assemble(ctx context.Context) error {
+	var socks []*os.File
+	uplinked := make(chan error, 1)
+	authority := false
+	for socks == nil || !authority {
+		in, err := r.next(ctx)
+		if err != nil {
+			return err
+		}
+		switch {
+		case in.m.Kind == control.KindAuthority && in.m.AuthReady != nil && !authority:
+			authority = true
+			go func() { uplinked <- r.side.connect(ctx, in.m.AuthReady) }()
+		case in.m.Kind == control.KindSockets && len(in.files) == 3 && socks == nil:
+			socks = in.files
+		default:
+			return fault.New("Internal", "unexpected message "+string(in.m.Kind)+" from the launcher", "")
+		}
+	}
+	if err := <-uplinked; err != nil {
+		return err
+	}
+	if err := r.listen(ctx, socks); err != nil {
+		return err
+	}
+	return r.ctl.Send(control.Message{Kind: control.KindReady})
+}
+
+// listen takes over the sandbox's sockets: TCP proxy, UDP resolver, TCP resolver.
+func (r *perRun) listen(ctx context.Context, socks []*os.File) error {
+	defer func() {
+		for _, f := range socks {
+			f.Close()
+		}
+	}()
+	proxyLn, err := net.FileListener(socks[0])
+	if err != nil {
+		return err
+	}
+	dns, err := net.FilePacketConn(socks[1])
+	if err != nil {
+		return err
+	}
+	dnsLn, err := net.FileListener(socks[2])
+	if err != nil {
+		return err
+	}
+	return r.side.serve(ctx, proxyLn, dns, dnsLn)
+}
+
+// attend serves the launcher until the run ends, and says how it ended.
+func (r *perRun) attend(ctx context.Context) (control.End, error) {
+	for {
+		in, err := r.next(ctx)
+		if err != nil {
+			return control.End{ExitCode: -1, Cause: errLauncherGone.Error()}, err
+		}
+		switch {
+		case in.m.Kind == control.KindLaunch && in.m.Launch != nil:
+			if err := r.recordLaunch(ctx, in.m.Launch); err != nil {
+				return control.End{ExitCode: -1, Cause: "AuditUnavailable"}, err
+			}
+			if err := r.ctl.Send(control.Message{Kind: control.KindRecorded}); err != nil {
+				return control.End{ExitCode: -1, Cause: errLauncherGone.Error()}, err
+			}
+		case in.m.Kind == control.KindEnd && in.m.End != nil:
+			return *in.m.End, nil
+		default:
+			return control.End{ExitCode: -1, Cause: "Internal"}, fault.New("Internal", "unexpected message "+string(in.m.Kind)+" from the launcher", "")
+		}
+	}
+}
+
+func (r *perRun) recordLaunch(ctx context.Context, l *control.Launch) error {
+	return r.side.event(ctx, audit.KindLaunch, func(e *audit.Event) {
+		e.Action, e.Resource = "system.execute", l.Executable
+		e.Info = audit.Info("directory", l.Dir, "arguments", itoa(l.Args))
+	})
+}

@@ -1,0 +1,38 @@
+#!/bin/sh
+# Installs what `make demo` or `make test` needs and this machine lacks.
+set -eu
+want=${1:-demo}
+
+need() { # command package
+	command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+missing=
+need bwrap bubblewrap
+need curl curl
+need git git
+need openssl openssl
+need python3 python3
+if [ "$want" = test ]; then
+	need gcc gcc
+	need node nodejs
+	need npm npm
+	need nginx nginx-light
+	need fcgiwrap fcgiwrap
+	need setpriv util-linux
+	need ip iproute2
+	[ -x /usr/lib/git-core/git-http-backend ] || missing="$missing git"
+fi
+[ -n "$missing" ] || exit 0
+if ! command -v apt-get >/dev/null 2>&1; then
+	echo "firma: install these with your package manager:$missing" >&2
+	exit 1
+fi
+sudo=
+if [ "$(id -u)" != 0 ]; then
+	sudo=sudo
+fi
+echo "firma: installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -qq
+# shellcheck disable=SC2086 # a list of package names
+$sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
