@@ -54,6 +54,7 @@ func Run(ctx context.Context, o Options, std Streams) (int, error) {
 	if err := r.resolve(); err != nil {
 		return ExitFailure, err
 	}
+	r.warn()
 	r.progress = newProgress(std.Err, o.Quiet)
 	defer r.progress.stop()
 	stopSignals := r.forwardSignals()
@@ -83,6 +84,22 @@ func (r *run) resolve() error {
 		return fault.Wrap(err, "UnsupportedBackend", "the syscall filter can't be made for this machine", "run on amd64 or arm64")
 	}
 	return nil
+}
+
+// warn says what is weaker than a reader of the documentation would expect; it is
+// not silenced by --quiet unless it only informs.
+func (r *run) warn() {
+	if !r.opts.Quiet {
+		for _, n := range r.view.Notes {
+			fmt.Fprintln(r.std.Err, "firma: note:", n)
+		}
+	}
+	if !r.opts.Config.Protected() {
+		fmt.Fprintln(r.std.Err, "firma: warning: default_protected = false: destinations that no rule covers are let through, and only recorded")
+	}
+	if landlockABI() < 2 {
+		fmt.Fprintln(r.std.Err, "firma: warning: this kernel has no Landlock (or one older than Linux 5.19): pid 1 of the sandbox can be traced by the agent, which gets it around the syscall filter, not out of the sandbox")
+	}
 }
 
 // start brings up Authority, Sidecar and sandbox at once and joins them in the
@@ -115,9 +132,11 @@ func (r *run) start(ctx context.Context) error {
 	}
 	for _, s := range steps {
 		r.progress.set(s.what)
+		begun := time.Now()
 		if err := s.do(); err != nil {
 			return r.startupError(err)
 		}
+		r.opts.Log.Debug("startup step done", "step", s.what, "took", time.Since(begun))
 	}
 	return nil
 }

@@ -37,6 +37,11 @@ func privateDevices() error {
 			return fmt.Errorf("/dev/%s: %w", name, err)
 		}
 	}
+	pts, err := unix.Open("/dev/pts", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("/dev/pts: %w", err)
+	}
+	defer unix.Close(pts)
 	if err := unix.Mount("tmpfs", "/dev", "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=0755,size=64k"); err != nil {
 		return fmt.Errorf("mount a private /dev: %w", err)
 	}
@@ -45,7 +50,11 @@ func privateDevices() error {
 			return fmt.Errorf("make /dev/%s: %w", name, err)
 		}
 	}
-	return nil
+	// The run's terminal is there; bwrap takes that one node.
+	if err := unix.Mkdir("/dev/pts", 0o755); err != nil {
+		return err
+	}
+	return unix.Mount(fmt.Sprintf("/proc/thread-self/fd/%d", pts), "/dev/pts", "", unix.MS_BIND, "")
 }
 
 const nobody = 65534

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -97,6 +98,10 @@ func (p *Process) command(path string, spec *sandbox.Spec, io Stdio, ctl *os.Fil
 	args.add("--seccomp", "5")
 	if err := args.root(spec); err != nil {
 		return err
+	}
+	if io.Terminal != nil {
+		// So that ttyname(3) finds it: the sandbox's /dev/pts is another instance.
+		args.add("--dev-bind", "/proc/self/fd/"+strconv.Itoa(ctty(io)), "/dev/console")
 	}
 	if files[1], err = memfd("args", args.buf.Bytes()); err != nil {
 		return err

@@ -1,0 +1,138 @@
+// Package bundle reads a directory of Cedar policies, names its content and
+// tells every watcher when the current bundle changes. It does not evaluate.
+package bundle
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"firma/internal/fault"
+	"firma/internal/policy"
+	"firma/internal/wire"
+)
+
+const faultName = "PolicyInvalid"
+
+// Bundle is validated policy text ready to be sent. It is immutable.
+type Bundle struct {
+	Version  string
+	Policies []byte        // concatenated Cedar text
+	Schema   []byte        // nil: the schema built into the reader
+	TTL      time.Duration // whole seconds
+	Loaded   time.Time
+}
+
+// Version returns the first 8 hex digits of the text's SHA-256 (wire.md 10).
+func Version(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:4])
+}
+
+// Read returns every regular *.cedar file directly inside dir, in the order of
+// their names, as one text. A file that does not end its last line gets it
+// ended, since a comment there would otherwise swallow the next file's first
+// policy. A directory without a policy file is an error.
+func Read(dir string) ([]byte, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fault.Wrap(err, faultName, "The policy directory "+dir+" cannot be read.",
+			"Create it, or set policy_dir or issuance_policy_dir in [authority].")
+	}
+	var text bytes.Buffer
+	for _, e := range entries {
+		if err := appendFile(&text, dir, e); err != nil {
+			return nil, err
+		}
+	}
+	if text.Len() == 0 {
+		return nil, fault.New(faultName, "There is no policy (*.cedar) in "+dir+".",
+			"Write one, or get a starter with `firma config --posture dev`.")
+	}
+	return text.Bytes(), nil
+}
+
+func appendFile(text *bytes.Buffer, dir string, e fs.DirEntry) error {
+	if filepath.Ext(e.Name()) != ".cedar" || e.IsDir() {
+		return nil
+	}
+	path := filepath.Join(dir, e.Name())
+	data, err := readRegular(path)
+	if err != nil {
+		return fault.Wrap(err, faultName, path+" cannot be read.", "Check the file's kind, size, mode and owner.")
+	}
+	text.Write(data)
+	if len(data) > 0 && data[len(data)-1] != '\n' {
+		text.WriteByte('\n')
+	}
+	return tooLarge(text.Len(), dir)
+}
+
+// readRegular follows links, and opens nothing that could block or never end.
+func readRegular(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > wire.MaxBundleBytes {
+		return nil, fmt.Errorf("not a regular file of at most %d bytes", wire.MaxBundleBytes)
+	}
+	return os.ReadFile(path)
+}
+
+func tooLarge(n int, where string) error {
+	if n <= wire.MaxBundleBytes {
+		return nil
+	}
+	return fault.New(faultName, fmt.Sprintf("The policies in %s are larger than %d bytes.", where, wire.MaxBundleBytes),
+		"Split them over several Authorities; no Sidecar loads more.")
+}
+
+// New validates text (against schema, or the built-in one when nil) and returns
+// the bundle to serve and its compiled form. where names the text in errors.
+func New(where string, text, schema []byte, ttl time.Duration, now time.Time) (*Bundle, *policy.Bundle, error) {
+	if err := tooLarge(max(len(text), len(schema)), where); err != nil {
+		return nil, nil, err
+	}
+	b := &Bundle{Version: Version(text), Policies: text, Schema: schema, TTL: ttl, Loaded: now}
+	compiled, err := policy.Compile(b.Version, text, schema)
+	if err != nil {
+		return nil, nil, fault.Wrap(err, faultName, "The policies in "+where+" are not valid.",
+			"Correct them; `firma policy validate FILE` shows the place.")
+	}
+	return b, compiled, nil
+}
+
+// Source holds the current bundle for any number of watchers. It is safe for
+// concurrent use.
+type Source struct {
+	mu      sync.Mutex
+	current *Bundle
+	changed chan struct{} // closed when current is replaced
+}
+
+// NewSource returns a source that serves b.
+func NewSource(b *Bundle) *Source { return &Source{current: b, changed: make(chan struct{})} }
+
+// Current returns the bundle and a channel that is closed once it is no longer
+// the current one.
+func (s *Source) Current() (*Bundle, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current, s.changed
+}
+
+// Set replaces the bundle and wakes every watcher.
+func (s *Source) Set(b *Bundle) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current = b
+	close(s.changed)
+	s.changed = make(chan struct{})
+}

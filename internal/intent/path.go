@@ -1,0 +1,129 @@
+package intent
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+)
+
+// CanonicalPath returns the one spelling of a path: it starts with "/", has no
+// empty and no dot segments (a trailing slash stays), characters that mean the
+// same with and without percent-encoding are plain, and all others are encoded
+// with upper-case digits. "" becomes "/". It refuses, with an *Error, what
+// servers are known to read in different ways: encoded slashes, backslashes and
+// control characters, bytes that are not UTF-8, dot segments above the root, and
+// dot segments with path parameters ("..;"). It is idempotent and does not
+// allocate for a path that is plain and canonical already.
+func CanonicalPath(p string) (string, error) {
+	if p == "" {
+		return "/", nil
+	}
+	if p[0] != '/' {
+		return "", refuse("the path does not start with a slash")
+	}
+	if isPlainPath(p) {
+		return p, nil
+	}
+	b, err := recodePath(p)
+	if err != nil {
+		return "", err
+	}
+	return resolveDots(b)
+}
+
+// isPlainPath is the fast path. It may say no to a canonical path, and never
+// says yes to another one.
+func isPlainPath(p string) bool {
+	for i := 0; i < len(p); i++ {
+		if !isPathByte(p[i]) || p[i] == ';' {
+			return false
+		}
+		if p[i] == '/' && i+1 < len(p) && (p[i+1] == '/' || p[i+1] == '.') {
+			return false
+		}
+	}
+	return true
+}
+
+// recodePath settles the percent-encoding, byte by byte.
+func recodePath(p string) ([]byte, error) {
+	out := make([]byte, 0, len(p)+16)
+	plain := make([]byte, 0, len(p))
+	for i := 0; i < len(p); {
+		b, n, err := nextByte(p[i:])
+		if err != nil {
+			return nil, err
+		}
+		if err := checkPathByte(b, n > 1); err != nil {
+			return nil, err
+		}
+		if n == 1 && isPathByte(b) || n > 1 && meansTheSameEncoded(b) {
+			out = append(out, b)
+		} else {
+			out = appendEncoded(out, b)
+		}
+		plain = append(plain, b)
+		i += n
+	}
+	if !utf8.Valid(plain) {
+		return nil, refuse("the path is not UTF-8")
+	}
+	return out, nil
+}
+
+func checkPathByte(b byte, encoded bool) error {
+	switch {
+	case b == '\\':
+		return refuse("the path has a backslash")
+	case b < ' ' || b == 0x7f:
+		return refuse("the path has a control character")
+	case encoded && b == '/':
+		return refuse("the path has an encoded slash")
+	case !encoded && b == ' ':
+		return refuse("the path has a space")
+	case !encoded && b == '#':
+		return refuse("the target has a fragment")
+	}
+	return nil
+}
+
+// resolveDots removes empty segments first and dot segments second, as the
+// servers do that merge slashes. What is sent has neither, so the order is nobody
+// else's concern.
+func resolveDots(p []byte) (string, error) {
+	out := make([]byte, 0, len(p))
+	trailing := false
+	for seg := range bytes.SplitSeq(p[1:], []byte("/")) {
+		trailing = true
+		switch name, params := cutParams(seg); {
+		case params && (name == "." || name == ".."):
+			return "", refuse("the path has a dot segment with parameters")
+		case name == "" && !params || name == ".":
+		case name == "..":
+			if len(out) == 0 {
+				return "", refuse("the path climbs above its root")
+			}
+			out = out[:bytes.LastIndexByte(out, '/')]
+		default:
+			out = append(append(out, '/'), seg...)
+			trailing = false
+		}
+	}
+	if trailing {
+		out = append(out, '/')
+	}
+	return string(out), nil
+}
+
+// cutParams splits a segment before its path parameters (";x=1"), plain or
+// encoded. Some servers drop them before they look at the path.
+func cutParams(seg []byte) (name string, params bool) {
+	s := string(seg)
+	if i := strings.IndexByte(s, ';'); i >= 0 {
+		s, params = s[:i], true
+	}
+	if i := strings.Index(s, "%3B"); i >= 0 {
+		s, params = s[:i], true
+	}
+	return s, params
+}

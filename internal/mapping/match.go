@@ -1,0 +1,131 @@
+package mapping
+
+import (
+	"firma/internal/action"
+	"firma/internal/intent"
+)
+
+// Match returns the rule that a call falls under. It is Classify for callers that
+// deny whatever is not mapped.
+func (t *Table) Match(c *intent.Call) (Rule, bool) {
+	r, coverage := t.Classify(c)
+	return r, coverage == Mapped
+}
+
+// Classify returns the rule that a call falls under and how the rules cover the
+// call. The rule is empty unless the call is Mapped.
+//
+// A call may be read in more than one way: a method-override header, a method in
+// the query, path parameters that servers may drop, a query parameter that is
+// there twice. Then it counts as the most powerful of its readings, and every
+// reading must be mapped. A tunnel counts as the most powerful class of its host.
+func (t *Table) Classify(c *intent.Call) (Rule, Coverage) {
+	r, coverage := t.classify(c)
+	if coverage != Mapped {
+		return Rule{}, coverage
+	}
+	return r.Rule, Mapped
+}
+
+func (t *Table) classify(c *intent.Call) (*rule, Coverage) {
+	if c.Method == "CONNECT" {
+		return t.classifyTunnel(c)
+	}
+	var space [4]string
+	methods := append(space[:0], c.Method)
+	if c.Override != "" {
+		methods = append(methods, c.Override)
+	}
+	methods = methodsInQuery(methods, c.RawQuery)
+	r, coverage := t.classifyAs(c, methods, c.Path)
+	if hasParams(c.Path) {
+		r2, coverage2 := t.classifyAs(c, methods, withoutParams(c.Path))
+		return combine(r, coverage, r2, coverage2)
+	}
+	return r, coverage
+}
+
+func (t *Table) classifyAs(c *intent.Call, methods []string, path string) (*rule, Coverage) {
+	r, coverage := t.lookup(c, methods[0], path)
+	for _, m := range methods[1:] {
+		r2, coverage2 := t.lookup(c, m, path)
+		r, coverage = combine(r, coverage, r2, coverage2)
+	}
+	return r, coverage
+}
+
+// combine joins two readings of one call. Of equally powerful classes it takes the
+// second reading's, which is the one that the request asks for on top.
+func combine(a *rule, ca Coverage, b *rule, cb Coverage) (*rule, Coverage) {
+	switch {
+	case ca == Unmapped && cb == Unmapped:
+		return nil, Unmapped
+	case ca != Mapped || cb != Mapped:
+		return nil, Refused
+	case action.Power(b.ActionClass) < action.Power(a.ActionClass):
+		return a, Mapped
+	}
+	return b, Mapped
+}
+
+func (t *Table) lookup(c *intent.Call, method, path string) (*rule, Coverage) {
+	if !mappable(method) || path == "" {
+		return nil, Refused
+	}
+	f := finder{method: method, query: c.RawQuery}
+	t.match(c.HostKey(), c.Host, c.IsIP, func(b *bucket) { b.paths.find(path, &f) })
+	return f.result()
+}
+
+func (t *Table) classifyTunnel(c *intent.Call) (*rule, Coverage) {
+	if c.Host == "" {
+		return nil, Refused
+	}
+	var all tunnel
+	t.match(c.HostKey(), c.Host, c.IsIP, func(b *bucket) { all.join(b.tunnel) })
+	if r := all.rule(); r != nil {
+		return r, Mapped
+	}
+	return nil, Unmapped
+}
+
+// finder gathers the rules that match one reading of a call.
+type finder struct {
+	method, query string
+	best          *rule
+	unsure        []*rule // those whose condition on the query may or may not hold
+}
+
+func (f *finder) offer(rules []*rule) {
+	for _, r := range rules {
+		if r.Method != "" && r.Method != f.method {
+			continue
+		}
+		switch fitQuery(r.pairs, f.query) {
+		case yes:
+			if f.best == nil || r.beats(f.best) {
+				f.best = r
+			}
+		case maybe:
+			f.unsure = append(f.unsure, r)
+		}
+	}
+}
+
+// result picks the winner. A server may or may not see each unsure rule's
+// condition hold, so the most powerful of the possible winners counts.
+func (f *finder) result() (*rule, Coverage) {
+	if f.best == nil {
+		if len(f.unsure) > 0 {
+			return nil, Refused
+		}
+		return nil, Unmapped
+	}
+	winner := f.best
+	for _, r := range f.unsure {
+		if r.beats(f.best) && action.Compare(r.ActionClass, winner.ActionClass) > 0 {
+			winner = r
+		}
+	}
+	return winner, Mapped
+}

@@ -1,0 +1,49 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"firma/internal/intent"
+	"firma/internal/verdict"
+)
+
+// Enforcer decides every call. All methods are safe for concurrent use and must
+// not wait for the network.
+type Enforcer interface {
+	// Enforce decides one call and writes the decision's audit event before it
+	// returns. c is not kept and not changed.
+	Enforce(ctx context.Context, c *intent.Call) verdict.Decision
+	// Malformed audits bytes that never became a Call and returns the refusal.
+	// detail quotes nothing of the request.
+	Malformed(ctx context.Context, transport, detail string) verdict.Decision
+	// Refuse audits a DENY that only showed after the ALLOW prior (the address
+	// class of a resolved name) and returns the decision to answer with. It
+	// takes the place of Dispatched.
+	Refuse(ctx context.Context, c *intent.Call, prior verdict.Decision, reason verdict.Reason, detail string) verdict.Decision
+	// Dispatched records how the dispatch of an allowed call ended, once per
+	// dispatch.
+	Dispatched(d verdict.Decision, r Dispatch)
+}
+
+// Dispatch is how the dispatch of one allowed call ended.
+type Dispatch struct {
+	Status  int            // of the upstream's final response; 200 for a tunnel; 0 if none came
+	Abort   verdict.Reason // None, or the code of what broke it off
+	Detail  string         // of the abort
+	Latency time.Duration  // from the decision to the response head, or to the tunnel
+	// Bytes of body content read from the upstream and sent to it: what the
+	// messages carried, without heads and chunk framing. Of a tunnel, all bytes.
+	ResponseBytes, RequestBytes int64
+}
+
+// Dialer connects to a destination after the ALLOW. An error may carry
+//
+//	Refusal() (verdict.Reason, string)
+//
+// whose reason is DestinationForbidden (a DENY) or an abort code; any other error
+// is CONNECTOR_FAILURE, or CONNECTOR_TIMEOUT when it says it timed out.
+type Dialer interface {
+	Dial(ctx context.Context, host string, port uint16) (net.Conn, error)
+}

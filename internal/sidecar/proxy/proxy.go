@@ -1,0 +1,88 @@
+// Package proxy speaks HTTP/1.1 to the agent: forward-proxy requests and CONNECT
+// tunnels. It reads a request, makes the one canonical call of it, asks the
+// Enforcer, and carries the verdict out: a 403 with the reason, or a dispatch of
+// exactly what was judged. It decides nothing itself and never opens a connection
+// before the ALLOW.
+package proxy
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// Config is what New needs. A zero duration or count means its default; a
+// negative duration means no limit where the field says so.
+type Config struct {
+	Enforcer Enforcer
+	Dialer   Dialer
+	Log      *slog.Logger // panics and broken listeners; nothing per request
+
+	// MaxConns bounds the agent's connections; further ones wait in the kernel's
+	// backlog. Default 4096.
+	MaxConns int
+	// HeadTimeout is for a request head from its first byte to its last. Default
+	// 15 s.
+	HeadTimeout time.Duration
+	// IdleTimeout is for a connection between requests. Default 5 min.
+	IdleTimeout time.Duration
+	// ConnectTimeout is for resolving and connecting after an ALLOW. Default 10 s.
+	ConnectTimeout time.Duration
+	// ResponseTimeout is from the end of the request to the response head; model
+	// APIs that don't stream think for minutes. Default 10 min, negative for none.
+	ResponseTimeout time.Duration
+	// StreamIdle cuts a response body or a tunnel that carried nothing for at
+	// least this long, at most twice. Default 1 h, negative for none.
+	StreamIdle time.Duration
+	// SessionMax cuts a tunnel however busy it is. Default none: a stream that
+	// works is not cut by a clock.
+	SessionMax time.Duration
+	// PoolIdle is how long an unused upstream connection is kept. Default 60 s.
+	PoolIdle time.Duration
+	// PoolSize bounds unused upstream connections. Default 256.
+	PoolSize int
+}
+
+func (c *Config) setDefaults() {
+	durations := []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&c.HeadTimeout, 15 * time.Second}, {&c.IdleTimeout, 5 * time.Minute}, {&c.ConnectTimeout, 10 * time.Second},
+		{&c.ResponseTimeout, 10 * time.Minute}, {&c.StreamIdle, time.Hour}, {&c.PoolIdle, time.Minute},
+	}
+	for _, d := range durations {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	if c.MaxConns <= 0 {
+		c.MaxConns = 4096
+	}
+	if c.PoolSize <= 0 {
+		c.PoolSize = 256
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// New returns a server for one session: its upstream connections are shared by
+// all its clients and by nobody else.
+func New(cfg Config) (*Server, error) {
+	if cfg.Enforcer == nil || cfg.Dialer == nil {
+		return nil, errors.New("proxy: Enforcer and Dialer are required")
+	}
+	if cfg.HeadTimeout < 0 || cfg.IdleTimeout < 0 || cfg.ConnectTimeout < 0 || cfg.PoolIdle < 0 {
+		return nil, errors.New("proxy: head, idle, connect and pool timeouts can't be unlimited")
+	}
+	cfg.setDefaults()
+	s := &Server{
+		cfg:   cfg,
+		conns: make(map[*conn]struct{}),
+		slots: make(chan struct{}, cfg.MaxConns),
+		stop:  make(chan struct{}),
+	}
+	s.pool = newPool(cfg.PoolSize, cfg.PoolIdle)
+	return s, nil
+}

@@ -1,0 +1,188 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"firma/internal/intent"
+	"firma/internal/verdict"
+)
+
+// Server serves the connections of one session's agent. It is safe for
+// concurrent use.
+type Server struct {
+	cfg      Config
+	pool     *pool
+	slots    chan struct{} // one per connection
+	draining atomic.Bool
+	stop     chan struct{} // closed when draining starts
+	once     sync.Once
+
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+	wg    sync.WaitGroup
+}
+
+// Serve accepts connections from ln, which it owns, until ctx is done or Drain
+// is called; then it waits for its connections and returns nil. When ctx is done
+// the connections are cut at once. Any other return is an error of ln.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer context.AfterFunc(ctx, func() {
+		ln.Close()
+		s.cut(func(c *conn) bool { return c.ctx == ctx })
+	})()
+	go func() {
+		select {
+		case <-s.stop:
+		case <-ctx.Done():
+		}
+		ln.Close()
+	}()
+	return s.accept(ctx, ln, &wg)
+}
+
+func (s *Server) accept(ctx context.Context, ln net.Listener, wg *sync.WaitGroup) error {
+	for delay := time.Duration(0); ; {
+		select {
+		case s.slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		case <-s.stop:
+			return nil
+		}
+		nc, err := ln.Accept()
+		if err == nil {
+			delay = 0
+			c := newConn(ctx, s, nc)
+			s.add(c)
+			wg.Go(func() { s.run(c) })
+			continue
+		}
+		<-s.slots
+		if ctx.Err() != nil || s.draining.Load() {
+			return nil
+		}
+		if delay = backoff(delay); errors.Is(err, net.ErrClosed) || !pause(ctx, delay) {
+			return err
+		}
+		s.cfg.Log.Warn("proxy: accept failed, trying again", "err", err, "in", delay)
+	}
+}
+
+// backoff grows from 5 ms to 1 s: a shortage of descriptors passes when
+// connections end.
+func backoff(d time.Duration) time.Duration { return min(max(2*d, 5*time.Millisecond), time.Second) }
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (s *Server) add(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wg.Add(1)
+	s.conns[c] = struct{}{}
+}
+
+// run serves one connection to its end. A panic ends that connection only.
+func (s *Server) run(c *conn) {
+	defer s.wg.Done()
+	defer func() {
+		c.close()
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+		<-s.slots
+	}()
+	defer s.recover("connection")
+	c.serve()
+}
+
+// recover logs a panic of the calling goroutine; it must be deferred.
+func (s *Server) recover(where string) {
+	if p := recover(); p != nil {
+		s.cfg.Log.Error("proxy: panic", "in", where, "panic", p, "stack", string(debug.Stack()))
+	}
+}
+
+// cut closes the connections that match, whatever they are doing.
+func (s *Server) cut(match func(*conn) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if match(c) {
+			c.cut()
+		}
+	}
+}
+
+// Drain stops accepting, lets requests and tunnels under way end, and closes
+// idle connections. It returns nil when all are gone; when ctx is done first it
+// cuts the rest and returns ctx's error. The server can't be used again.
+func (s *Server) Drain(ctx context.Context) error {
+	s.draining.Store(true)
+	s.once.Do(func() { close(s.stop) })
+	s.mu.Lock()
+	for c := range s.conns {
+		c.wakeIdle()
+	}
+	s.mu.Unlock()
+	gone := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(gone)
+	}()
+	var err error
+	select {
+	case <-gone:
+	case <-ctx.Done():
+		err = ctx.Err()
+		s.cut(func(*conn) bool { return true })
+		<-gone
+	}
+	s.pool.close()
+	return err
+}
+
+// Recheck asks still about every call in flight, tunnels included, and cuts those
+// for which it returns a reason; it returns how many. The call passed is not to be
+// kept. It serves revocations and policy changes: what was allowed when it began
+// does not go on for ever.
+func (s *Server) Recheck(still func(c *intent.Call, d verdict.Decision) verdict.Reason) int {
+	s.mu.Lock()
+	conns := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+	n := 0
+	for _, c := range conns {
+		if c.recheck(still) {
+			n++
+		}
+	}
+	return n
+}
+
+// Conns returns how many connections of the agent are open.
+func (s *Server) Conns() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}

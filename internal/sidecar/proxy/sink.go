@@ -1,0 +1,76 @@
+package proxy
+
+import (
+	"net"
+	"sync"
+
+	"firma/internal/sidecar/http1"
+)
+
+const sinkSize = 4 << 10
+
+var sinkPool = sync.Pool{New: func() any { return new([sinkSize]byte) }}
+
+var crlf = []byte("\r\n")
+
+// sink collects output for one connection, so that a head and a small body leave
+// in one write. Content too large for its buffer is written from where it lies.
+type sink struct {
+	to  net.Conn
+	buf []byte
+	vec [3][]byte
+	out net.Buffers
+}
+
+// bytes returns the buffer to append to; set it with put.
+func (s *sink) bytes() []byte {
+	if s.buf == nil {
+		s.buf = sinkPool.Get().(*[sinkSize]byte)[:0]
+	}
+	return s.buf
+}
+
+func (s *sink) put(b []byte) { s.buf = b }
+
+// flush writes what is collected.
+func (s *sink) flush() error {
+	if len(s.buf) == 0 {
+		return nil
+	}
+	_, err := s.to.Write(s.buf)
+	s.buf = s.buf[:0]
+	return err
+}
+
+// content takes a piece of a body; p is not kept.
+func (s *sink) content(p []byte, chunked bool) error {
+	b := s.bytes()
+	if chunked {
+		b = http1.AppendChunkSize(b, len(p))
+	}
+	if len(b)+len(p)+len(crlf) <= cap(b) {
+		b = append(b, p...)
+		if chunked {
+			b = append(b, crlf...)
+		}
+		s.buf = b
+		return nil
+	}
+	s.vec = [3][]byte{b, p}
+	s.out = s.vec[:2]
+	if chunked {
+		s.vec[2] = crlf
+		s.out = s.vec[:3]
+	}
+	_, err := s.out.WriteTo(s.to)
+	s.buf, s.vec = b[:0], [3][]byte{}
+	return err
+}
+
+// release gives the buffer back, with what it holds.
+func (s *sink) release() {
+	if cap(s.buf) == sinkSize {
+		sinkPool.Put((*[sinkSize]byte)(s.buf[:sinkSize]))
+	}
+	s.buf = nil
+}

@@ -1,0 +1,42 @@
+package proxy
+
+import (
+	"firma/internal/sidecar/http1"
+)
+
+// switched turns an exchange into a WebSocket tunnel after the upstream's 101;
+// false ends the connection, in every case.
+func (x *exchange) switched() bool {
+	c := x.c
+	if !x.socket || !http1.EqualFold(x.resp.Upgrade, "websocket") {
+		return x.failed(&http1.Error{Why: "it switched protocols unasked"})
+	}
+	if !x.settleClient() {
+		return x.failed(&clientError{errClientLeft})
+	}
+	b := appendStatus(c.out.bytes(), 101, "Switching Protocols")
+	b = append(x.appendFields(b), "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"...)
+	c.out.put(append(b, x.u.in.Buffered()...))
+	err := c.out.flush()
+	if err == nil {
+		_, err = x.u.nc.Write(c.in.Buffered())
+	}
+	t := tunnel{srv: c.srv, client: c.nc, upstream: x.u.nc}
+	t.sent, t.received = int64(len(c.in.Buffered())), int64(len(x.u.in.Buffered()))
+	x.u.in.Release()
+	c.releaseBuffers()
+	if err == nil {
+		err = t.run()
+	}
+	return x.closeTunnel(&t, err)
+}
+
+// closeTunnel records the end of a tunnel.
+func (x *exchange) closeTunnel(t *tunnel, err error) bool {
+	revoked := x.c.end()
+	x.u.close()
+	x.res.RequestBytes, x.res.ResponseBytes = t.sent, t.received
+	x.res.Abort, x.res.Detail = t.explain(err, revoked)
+	x.record()
+	return false
+}

@@ -1,0 +1,126 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	expiredIdle int32 = iota + 1
+	expiredSession
+)
+
+// tunnel carries bytes both ways between two connections, unread. An end of one
+// direction is passed on and the other goes on; a failure ends both.
+type tunnel struct {
+	srv              *Server
+	client, upstream net.Conn
+	sent, received   int64 // bytes to the upstream and from it, once run returned
+	expired          atomic.Int32
+	moved            atomic.Int64 // grows with every piece carried
+	seen             int64        // moved, when the idle timer last looked
+}
+
+// run carries until both directions have ended. The calling goroutine carries
+// one of them. Neither buffers nor pipes are held while nothing flows.
+func (t *tunnel) run() error {
+	t.upstream.SetDeadline(time.Time{})
+	stop := t.limit()
+	defer stop()
+	result := make(chan error, 1)
+	go func() {
+		defer t.srv.recover("tunnel")
+		n, err := int64(0), error(net.ErrClosed)
+		defer func() { t.received += n; result <- err }()
+		n, err = t.carry(t.client, t.upstream)
+	}()
+	n, err := t.carry(t.upstream, t.client)
+	other := <-result
+	t.sent += n
+	if err == nil {
+		err = other
+	}
+	return err
+}
+
+// carry moves everything from src to dst and passes the end on.
+func (t *tunnel) carry(dst, src net.Conn) (int64, error) {
+	n, err := move(dst, src, &t.moved)
+	if err == nil && !closeWrite(dst) {
+		err = net.ErrClosed // can't be half-closed
+	}
+	if err != nil {
+		t.abort()
+	}
+	return n, err
+}
+
+func (t *tunnel) abort() {
+	t.client.Close()
+	t.upstream.Close()
+}
+
+// limit starts the timers of the tunnel and returns what stops them.
+func (t *tunnel) limit() (stop func()) {
+	var timers []*time.Timer
+	if d := t.srv.cfg.SessionMax; d > 0 {
+		timers = append(timers, time.AfterFunc(d, func() { t.expire(expiredSession) }))
+	}
+	if d := t.srv.cfg.StreamIdle; d > 0 {
+		var mu sync.Mutex // the timer's function may run before timer is set
+		mu.Lock()
+		var timer *time.Timer
+		timer = time.AfterFunc(d, func() {
+			mu.Lock()
+			defer mu.Unlock()
+			if n := t.moved.Load(); n != t.seen {
+				t.seen = n
+				timer.Reset(d)
+				return
+			}
+			t.expire(expiredIdle)
+		})
+		mu.Unlock()
+		timers = append(timers, timer)
+	}
+	return func() {
+		for _, timer := range timers {
+			timer.Stop()
+		}
+	}
+}
+
+func (t *tunnel) expire(why int32) {
+	t.expired.CompareAndSwap(0, why)
+	t.abort()
+}
+
+const copySize = 32 << 10
+
+var copyPool = sync.Pool{New: func() any { return new([copySize]byte) }}
+
+// copyAll is move for connections that are not plain TCP, and elsewhere than on
+// Linux. It holds one buffer.
+func copyAll(dst io.Writer, src io.Reader, moved *atomic.Int64) (n int64, err error) {
+	buf := copyPool.Get().(*[copySize]byte)
+	defer copyPool.Put(buf)
+	for {
+		m, err := src.Read(buf[:])
+		if m > 0 {
+			if _, werr := dst.Write(buf[:m]); werr != nil {
+				return n, werr
+			}
+			n += int64(m)
+			moved.Add(int64(m))
+		}
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+}

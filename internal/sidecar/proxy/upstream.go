@@ -1,0 +1,74 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"firma/internal/sidecar/http1"
+	"firma/internal/verdict"
+)
+
+// upstream is one connection to a destination.
+type upstream struct {
+	nc     net.Conn
+	in     *http1.Reader
+	key    poolKey
+	reused bool
+	idleAt time.Time
+	probe  probe
+}
+
+func newUpstream(key poolKey, nc net.Conn) *upstream {
+	u := &upstream{nc: nc, in: http1.NewReader(nc), key: key}
+	u.probe.init(nc)
+	return u
+}
+
+// idle reports whether a kept connection can carry a request: it is open and the
+// destination sent nothing unasked, which would be taken for the next response.
+func (u *upstream) idle() bool { return len(u.in.Buffered()) == 0 && u.probe.quiet() }
+
+func (u *upstream) close() {
+	u.nc.Close()
+	u.in.Release()
+}
+
+// refusal is what an error of Dialer may carry.
+type refusal interface {
+	error
+	Refusal() (verdict.Reason, string)
+}
+
+// dialFailure reads the reason and the text for the agent out of a Dial error.
+func dialFailure(err error) (verdict.Reason, string) {
+	var r refusal
+	if errors.As(err, &r) {
+		return r.Refusal()
+	}
+	var ne net.Error
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) && ne.Timeout() {
+		return verdict.ConnectorTimeout, "connecting timed out"
+	}
+	return verdict.ConnectorFailure, "connecting failed"
+}
+
+// isAbort tells an abort code from the reason of a refusal.
+func isAbort(r verdict.Reason) bool {
+	switch r {
+	case verdict.ConnectorTimeout, verdict.ConnectorFailure, verdict.ConnectorInvalidRequest, verdict.CredentialInjectionFailed:
+		return true
+	}
+	return false
+}
+
+func (s *Server) dial(ctx context.Context, key poolKey) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.ConnectTimeout)
+	defer cancel()
+	nc, err := s.cfg.Dialer.Dial(ctx, key.host, key.port)
+	if err == nil && nc == nil {
+		err = errors.New("proxy: the dialer returned no connection")
+	}
+	return nc, err
+}

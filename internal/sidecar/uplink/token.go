@@ -1,0 +1,184 @@
+package uplink
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"firma/internal/action"
+	"firma/internal/capability"
+	"firma/internal/fault"
+	"firma/internal/wire"
+	"firma/internal/wire/firmav1"
+)
+
+// The pace of renewals. A wait is cut into naps, since timers stand still while
+// the machine sleeps and a capability does not.
+const (
+	minRefreshWait  = time.Second
+	minIssueBackoff = time.Second
+	maxIssueBackoff = 30 * time.Second
+	nap             = 15 * time.Second
+)
+
+// keepToken holds a valid capability until the uplink ends, and reports how the
+// first attempt went. While one is renewed the old one serves; a denied or failed
+// renewal leaves it to its expiry.
+func (u *Uplink) keepToken(first func(error)) {
+	t, err := u.issue(u.life)
+	first(err)
+	if err != nil {
+		return // Start closes the uplink
+	}
+	for u.sleepUntil(u.cfg.Request.refreshAt(t.Expiry, u.cfg.Now())) {
+		if t = u.renew(); t == nil {
+			return
+		}
+	}
+}
+
+// renew tries until it has a capability; nil means the uplink ended.
+func (u *Uplink) renew() *capability.Token {
+	wait := backoff{min: minIssueBackoff, max: maxIssueBackoff}
+	for {
+		t, err := u.issue(u.life)
+		if err == nil {
+			u.cfg.Log.Info("capability renewed", "token_id", t.TokenID, "expiry", t.Expiry)
+			return t
+		}
+		if u.life.Err() != nil {
+			return nil
+		}
+		u.cfg.Log.Warn("capability not renewed; the old one serves until it expires", "error", err)
+		if !u.sleep(wait.next()) {
+			return nil
+		}
+	}
+}
+
+// refreshAt returns when a token that ends at expiry is renewed:
+// min(remaining*ratio, remaining-grace) from now, a second at least.
+func (r *Request) refreshAt(expiry, now time.Time) time.Time {
+	now = now.Round(0) // the wall clock decides, as it does about expiry
+	remaining := expiry.Sub(now)
+	wait := min(time.Duration(float64(remaining)*r.RefreshRatio), remaining-r.RefreshGrace)
+	return now.Add(max(wait, minRefreshWait))
+}
+
+// sleepUntil returns true at t by the wall clock, false when the uplink ended.
+func (u *Uplink) sleepUntil(t time.Time) bool {
+	for {
+		left := t.Sub(u.cfg.Now().Round(0))
+		if left <= 0 {
+			return u.life.Err() == nil
+		}
+		if !u.sleep(min(left, nap)) {
+			return false
+		}
+	}
+}
+
+func (u *Uplink) sleep(d time.Duration) bool {
+	select {
+	case <-u.cfg.After(d):
+		return true
+	case <-u.life.Done():
+		return false
+	}
+}
+
+// issue asks for a capability, verifies it and publishes it.
+func (u *Uplink) issue(ctx context.Context) (*capability.Token, error) {
+	ctx, cancel := context.WithTimeout(ctx, u.cfg.CallTimeout)
+	defer cancel()
+	s, err := u.link.session(ctx)
+	if err != nil {
+		return nil, u.explain(err)
+	}
+	res, err := s.authority.IssueCapability(ctx, connect.NewRequest(u.request()))
+	if err != nil {
+		return nil, u.explain(err)
+	}
+	t, err := u.accept(res.Msg)
+	if err != nil {
+		return nil, err
+	}
+	u.tokens.Store(capability.NewSet(append(slices.Clone(u.cfg.Seeds), t)...))
+	return t, nil
+}
+
+func (u *Uplink) request() *firmav1.IssueCapabilityRequest {
+	r := u.cfg.Request
+	actions := make([]string, len(r.Actions))
+	for i, a := range r.Actions {
+		actions[i] = string(a)
+	}
+	return &firmav1.IssueCapabilityRequest{
+		AgentId: r.AgentID, SessionId: r.SessionID, RequestedActions: actions, ResourceScope: r.Scope,
+		RequestedTtlSeconds: int32(min(r.TTL/time.Second, 1<<31-1)), Credentials: u.credentials(),
+	}
+}
+
+func (u *Uplink) credentials() *firmav1.SidecarCredentials {
+	c := u.cfg.Credentials
+	return &firmav1.SidecarCredentials{WorkspaceId: c.WorkspaceID, SidecarId: c.SidecarID, PreSharedKey: string(c.PreSharedKey)}
+}
+
+// accept returns the token of a granted response. Only what is inside the
+// signature counts; the readable copy around it is not looked at.
+func (u *Uplink) accept(res *firmav1.IssueCapabilityResponse) (*capability.Token, error) {
+	if !res.GetGranted() {
+		return nil, denied(res)
+	}
+	if f := res.GetToken().GetFormat(); f != firmav1.TokenFormat_TOKEN_FORMAT_PASETO_V4 {
+		return nil, refused(errors.New("the token is not a PASETO v4 token"))
+	}
+	t, err := capability.Verify(u.cfg.PublicKey, string(res.GetToken().GetSignature()), u.cfg.Now(), u.cfg.Skew)
+	if err == nil {
+		err = u.cfg.Request.covers(t)
+	}
+	if err != nil {
+		return nil, refused(err)
+	}
+	return t, nil
+}
+
+// covers refuses a token that is not what was asked for, or less.
+func (r *Request) covers(t *capability.Token) error {
+	switch {
+	case t.AgentID != r.AgentID:
+		return errors.New("the token is another agent's")
+	case t.SessionID != r.SessionID:
+		return errors.New("the token is for another session")
+	case t.ResourceScope != r.Scope && r.Scope != "*":
+		return errors.New("the token has another scope than was asked for")
+	case t.Expiry.Sub(t.IssuedAt) > r.TTL:
+		return errors.New("the token lives longer than was asked for")
+	}
+	for _, a := range t.ActionSet {
+		if !slices.Contains(r.Actions, action.Class(a)) {
+			return errors.New("the token has an action class that was not asked for")
+		}
+	}
+	return nil
+}
+
+func refused(err error) error {
+	return fault.Wrap(err, "Capability", "The Authority sent a capability that cannot be used.",
+		"Check that public_key_path belongs to this Authority, and that the clocks agree.")
+}
+
+// denied maps the contract's deny_reason codes.
+func denied(res *firmav1.IssueCapabilityResponse) error {
+	name, fix := "CapabilityDenied", "Permit it in the Authority's issuance policies, or ask for less."
+	switch res.GetDenyReason() {
+	case wire.DenyNotRegistered:
+		name, fix = "AgentNotRegistered", "Register the agent with the Authority."
+	case wire.DenyProfileMismatch:
+		name, fix = "AgentProfileMismatch", "Run the agent with the profile it is registered for."
+	}
+	return fault.New(name, "The Authority issued no capability: "+quoted(res.GetDenyReason())+": "+quoted(res.GetDenyMessage())+".", fix)
+}
