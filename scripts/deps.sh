@@ -14,6 +14,7 @@ need openssl openssl
 need python3 python3
 if [ "$want" = test ]; then
 	need gcc gcc
+	need jq jq
 	need node nodejs
 	need npm npm
 	need nginx nginx-light

@@ -42,8 +42,9 @@ func auditVerifyCommand() *cobra.Command {
 checkpoints. Without a LOG, all logs of the state directory are checked, and
 logs that were removed whole are found.
 
-Exit status: 0 when nothing was changed, 1 when something was (each finding is
-named), 2 when a log can't be read.`,
+Exit status: 0 when every log is sealed and unchanged, 1 when something was
+changed (each finding is named), 2 when a log can't be read, 3 when nothing was
+changed but a log has no final checkpoint: it is in use, or its writer was killed.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.verify(cmd, args) },
 	}
 	o.flags(cmd)
@@ -64,9 +65,9 @@ func (o *auditOptions) verify(cmd *cobra.Command, logs []string) error {
 		report(cmd.ErrOrStderr(), err)
 		return exitError(2)
 	}
-	ok := true
+	code := 0
 	for i := range reports {
-		ok = ok && reports[i].OK()
+		code = worse(code, &reports[i])
 		if !o.json {
 			fmt.Fprint(cmd.OutOrStdout(), strings.TrimRight(reports[i].Text(), "\n")+"\n")
 		}
@@ -76,10 +77,21 @@ func (o *auditOptions) verify(cmd *cobra.Command, logs []string) error {
 			return err
 		}
 	}
-	if !ok {
-		return exitError(1)
+	if code != 0 {
+		return exitError(code)
 	}
 	return nil
+}
+
+// worse is the exit status for one more report: a change outweighs a missing seal.
+func worse(code int, r *audit.Report) int {
+	switch {
+	case code == 1 || !r.OK():
+		return 1
+	case r.Status == audit.StatusUnsealed:
+		return 3
+	}
+	return code
 }
 
 func auditProveCommand() *cobra.Command {

@@ -2,6 +2,8 @@ package audit
 
 import (
 	"context"
+	"path/filepath"
+	"strconv"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -95,4 +97,17 @@ func BenchmarkVerify(b *testing.B) {
 		wantStatus(b, mustVerify(b, o.verify()), StatusSealed)
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "µs/event")
+}
+
+// BenchmarkOpen is what a starting process waits for.
+func BenchmarkOpen(b *testing.B) {
+	o := testOptions(b)
+	dir := filepath.Dir(o.Path)
+	for i := 0; b.Loop(); i++ {
+		o.Path = filepath.Join(dir, strconv.Itoa(i))
+		l := openLog(b, o)
+		b.StopTimer()
+		closeLog(b, l)
+		b.StartTimer()
+	}
 }

@@ -150,3 +150,31 @@ func TestOtherKeys(t *testing.T) {
 		t.Errorf("Verify without a key: %v", err)
 	}
 }
+
+// Files and directories of other users are refused. Only root can set this up.
+func TestOtherOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to give a file away")
+	}
+	path := filepath.Join(t.TempDir(), "key.pem")
+	if _, err := GenerateKey(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(path, 12345, -1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadKey(path); fault.NameOf(err) != "AuditKeyUnsafe" {
+		t.Errorf("LoadKey: %v", err)
+	}
+	o := testOptions(t)
+	mkdir(t, &o, 0o700)
+	if err := os.Chown(filepath.Dir(o.Path), 12345, -1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(o); fault.NameOf(err) != "AuditUnavailable" {
+		t.Errorf("Open: %v", err)
+	}
+	if _, err := GenerateKey(filepath.Join(filepath.Dir(o.Path), "key.pem")); fault.NameOf(err) != "AuditKeyUnwritable" {
+		t.Errorf("GenerateKey: %v", err)
+	}
+}

@@ -3,6 +3,8 @@ package audit
 import (
 	"crypto"
 	"errors"
+
+	"firma/internal/fault"
 )
 
 // keyring holds the keys that may have signed a log, by identifier.
@@ -54,5 +56,9 @@ func CheckCheckpoint(c *Checkpoint, key crypto.PublicKey) error {
 	if err != nil {
 		return err
 	}
-	return ring.check(c)
+	if err := ring.check(c); err != nil {
+		return fault.Wrap(err, "AuditCheckpointInvalid", "the checkpoint does not hold",
+			"Compare with the copies kept elsewhere, and make sure that this is the key of the log.")
+	}
+	return nil
 }

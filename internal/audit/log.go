@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"firma/internal/fault"
-	"firma/internal/ids"
 )
 
 // Log appends events. All methods are safe for concurrent use.
@@ -68,111 +67,6 @@ func start(o Options, s *store) *Log {
 	return l
 }
 
-// Append adds e to the log and returns when it is written: handed to the kernel,
-// or on the disk if Strict. It sets Schema, Outcome, EventID and Timestamp where
-// they are missing, and Seq, PrevHash and Signature. An error means that the
-// caller must refuse what it wanted recorded; the fault AuditUnavailable says
-// why. If ctx ends while the write is under way, the event may be in the log all
-// the same.
-func (l *Log) Append(ctx context.Context, e *Event) error {
-	en, err := l.prepare(e)
-	if err != nil {
-		return err
-	}
-	en.waiter = true
-	if err := l.enqueue(ctx, en); err != nil {
-		return err
-	}
-	return l.await(ctx, en, e)
-}
-
-// Record queues e and returns without waiting for the write; it waits only while
-// the queue is full. Seq and PrevHash stay unset. A write that fails later fails
-// all later calls and Close.
-func (l *Log) Record(e *Event) error {
-	en, err := l.prepare(e)
-	if err != nil {
-		return err
-	}
-	en.waiter = false
-	return l.enqueue(context.Background(), en)
-}
-
-// prepare completes e and encodes it, in the caller's goroutine.
-func (l *Log) prepare(e *Event) (*entry, error) {
-	if err := l.err(); err != nil {
-		return nil, err
-	}
-	l.complete(e)
-	if l.opt.SignEvents {
-		if err := e.sign(l.opt.Key); err != nil {
-			return nil, l.unavailable(err)
-		}
-	}
-	en := l.entries.Get().(*entry)
-	if err := en.line.encode(e); err != nil {
-		l.recycle(en)
-		return nil, fault.Wrap(err, "AuditEventInvalid", "the event's info is not a plain JSON object",
-			"Use strings, booleans, null, whole numbers, arrays and objects.")
-	}
-	if n := len(en.line.buf) + seqDigits; n > MaxEventBytes {
-		return nil, fault.New("AuditEventInvalid", fmt.Sprintf("the event has %d bytes", n),
-			fmt.Sprintf("An event may have %d bytes.", MaxEventBytes))
-	}
-	return en, nil
-}
-
-func (l *Log) complete(e *Event) {
-	e.Schema, e.Signature = Schema, ""
-	if e.EventID == "" {
-		e.EventID = ids.New(ids.Event)
-	}
-	if e.Outcome == "" && e.Decision != 0 {
-		e.Outcome = e.Decision.String()
-	}
-	if e.Timestamp == 0 {
-		e.Timestamp = Quantise(l.opt.Now())
-	}
-	e.Timestamp = quantised(e.Timestamp)
-}
-
-// enqueue hands en to the writer. While the queue is full it waits for ctx.
-func (l *Log) enqueue(ctx context.Context, en *entry) error {
-	if !l.gate.TryRLock() { // fails only for Close, which must not be waited for
-		return l.unavailable(errClosed)
-	}
-	defer l.gate.RUnlock()
-	if l.closed {
-		return l.unavailable(errClosed)
-	}
-	select {
-	case l.queue <- en:
-		return nil
-	default:
-	}
-	select {
-	case l.queue <- en:
-		return nil
-	case <-ctx.Done():
-		return l.unavailable(fmt.Errorf("its queue is full: %w", context.Cause(ctx)))
-	}
-}
-
-// await waits until en is written, and tells e its place.
-func (l *Log) await(ctx context.Context, en *entry, e *Event) error {
-	select {
-	case <-en.done:
-	case <-ctx.Done(): // en stays with the writer
-		return l.unavailable(fmt.Errorf("the write takes too long: %w", context.Cause(ctx)))
-	}
-	err := en.err
-	if err == nil {
-		e.Seq, e.PrevHash = en.seq, hexHash(en.prev)
-	}
-	l.recycle(en)
-	return err
-}
-
 // Close takes no more events, writes the queued ones, seals the log with a final
 // checkpoint and returns it. If the log failed, the checkpoint is the last one
 // that was stored and the error says why. If ctx ends first, closing goes on;
@@ -181,7 +75,7 @@ func (l *Log) Close(ctx context.Context) (Checkpoint, error) {
 	l.closing.Do(func() { go l.shut() })
 	select {
 	case <-l.done:
-		return l.last, l.err()
+		return l.last, l.Err()
 	case <-ctx.Done():
 		return Checkpoint{}, l.unavailable(fmt.Errorf("closing takes too long: %w", context.Cause(ctx)))
 	}
@@ -196,8 +90,8 @@ func (l *Log) shut() {
 
 var errClosed = errors.New("it is closed")
 
-// err returns the write error that ended the log, or nil.
-func (l *Log) err() error {
+// Err returns the write error that ended the log, or nil while it works.
+func (l *Log) Err() error {
 	if p := l.failure.Load(); p != nil {
 		return *p
 	}

@@ -1,14 +1,12 @@
 package audit
 
 import (
-	"errors"
 	"fmt"
-	"io"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-const maxOutOfPlace = 10_000 // events, so that a shuffled log cannot fill the memory
+const maxOutOfPlace = 1000 // events; bounds memory and time for a log that is all wrong
 
 // gap is a range of seqs without an event.
 type gap struct {
@@ -70,15 +68,6 @@ func (v *verifier) stray(p placed) {
 		return
 	}
 	v.astray[p.seq] = p
-}
-
-// double remembers an event whose number is taken.
-func (v *verifier) double(p placed) {
-	if len(v.doubles) >= maxOutOfPlace {
-		v.blamePlaced(ProblemDuplicate, &p, "has the number of another event")
-		return
-	}
-	v.doubles = append(v.doubles, p)
 }
 
 // jump accepts p although the events between next and p.seq are not there.
@@ -174,55 +163,5 @@ func (v *verifier) late(p placed) {
 func (v *verifier) endPlaces() {
 	for _, g := range v.gaps {
 		v.reportGap(g)
-	}
-}
-
-// nameDoubles tells, by a second look at the log, which events with a number
-// that is taken are copies and which are foreign.
-func (v *verifier) nameDoubles() error {
-	for _, p := range v.astray {
-		v.doubles = append(v.doubles, p)
-	}
-	if len(v.doubles) == 0 {
-		return nil
-	}
-	bySeq := map[uint64][]*placed{}
-	for i := range v.doubles {
-		bySeq[v.doubles[i].seq] = append(bySeq[v.doubles[i].seq], &v.doubles[i])
-	}
-	if _, err := v.log.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	lines := newLines(v.log)
-	for {
-		raw, _, err := lines.next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		if e, err := v.reader.read(raw); err == nil {
-			v.nameDouble(bySeq[e.Seq], &e, lines.n)
-		}
-	}
-	for i := range v.doubles {
-		if p := &v.doubles[i]; !p.blamed {
-			v.blamePlaced(ProblemInserted, p, "was inserted: no event of this log has that number")
-		}
-	}
-	return nil
-}
-
-// nameDouble blames those doubles that e, at another line, shows to be doubles.
-func (v *verifier) nameDouble(doubles []*placed, e *stored, line int) {
-	for _, p := range doubles {
-		switch {
-		case p.line == line || p.blamed:
-		case e.leaf == p.leaf:
-			v.blamePlaced(ProblemDuplicate, p, fmt.Sprintf("is a copy of line %d", line))
-		default:
-			v.blamePlaced(ProblemInserted, p, fmt.Sprintf("has the number of line %d: one of the two was inserted", line))
-		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -213,4 +214,41 @@ func TestFullCheckpointDisk(t *testing.T) {
 	if _, err := l.Close(context.Background()); fault.NameOf(err) != "AuditUnavailable" {
 		t.Errorf("Close: %v", err)
 	}
+}
+
+// A log that is wrong everywhere is still verified in bounded memory.
+func TestManyCopies(t *testing.T) {
+	f := newFixture(t, nil)
+	for name, lines := range map[string][][]byte{
+		"of a late event":   append([][]byte{f.log[0], f.log[1]}, slices.Repeat(f.log[:1], 3*maxOutOfPlace)...),
+		"of an early event": append([][]byte{f.log[0]}, slices.Repeat([][]byte{f.log[9], f.log[0]}, 3*maxOutOfPlace)...),
+	} {
+		fs := f.files()
+		fs.log = join(lines)
+		r := f.mustNotice(t, fs, name)
+		if r.Events != uint64(len(lines)) || r.ProblemCount < 3*maxOutOfPlace {
+			t.Errorf("%s: %d events, %d problems of %d lines", name, r.Events, r.ProblemCount, len(lines))
+		}
+	}
+}
+
+// FuzzCheckpoint: what is read is what is written, and signs the same bytes.
+func FuzzCheckpoint(f *testing.F) {
+	for _, line := range newFixture(f, nil).checkpoints {
+		f.Add(line)
+	}
+	f.Add([]byte(`{"body":"firma.audit.v1/x\n0\n\nnumber 0\ntime \nkind open\nsign event\n","key":"","signature":""}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var c, again Checkpoint
+		if json.Unmarshal(raw, &c) != nil {
+			return
+		}
+		text, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(text, &again); err != nil || !bytes.Equal(c.Body(), again.Body()) {
+			t.Fatalf("%s reads as %v, then as %v (%v)", raw, &c, &again, err)
+		}
+	})
 }

@@ -14,7 +14,7 @@ func (l *Log) signLoop() {
 		l.checkpoint(CheckpointPeriodic)
 	}
 	l.checkpoint(CheckpointFinal)
-	if l.err() != nil {
+	if l.Err() != nil {
 		l.lastWords()
 	}
 	if err := l.store.close(); err != nil {
@@ -45,7 +45,7 @@ func (l *Log) waitUnsigned() bool {
 // checkpoint signs what is in the file now and stores that. Any error fails the
 // log: its next events could not be signed.
 func (l *Log) checkpoint(kind string) {
-	if l.err() != nil {
+	if l.Err() != nil {
 		return
 	}
 	c, offset := l.next(kind)

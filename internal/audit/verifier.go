@@ -14,7 +14,7 @@ import (
 //
 // Each event is checked against its predecessor (seq and prev_hash), each prefix
 // that was signed against its checkpoint. One change breaks several of these
-// checks; the files place.go, link.go and roots.go name the event that explains
+// checks; place.go, doubles.go, link.go and roots.go name the event that explains
 // them.
 type verifier struct {
 	report *Report

@@ -2,13 +2,9 @@ package audit
 
 import (
 	"crypto"
-	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"firma/internal/fault"
 )
@@ -87,86 +83,4 @@ func removed(r Report, cs *checkpoints) Report {
 	r.add(ProblemLogMissing, -1, "", 0, "%s", text)
 	r.settle()
 	return r
-}
-
-// loadPins collects the checkpoints that are kept apart from the log.
-func loadPins(cs *checkpoints, o *VerifyOptions) {
-	for _, c := range o.Known {
-		if kind, err := cs.trust(&c); err != nil {
-			cs.report.add(kind, -1, "", 0, "checkpoint %d, given to compare: %v", c.Number, err)
-			continue
-		}
-		cs.pins = append(cs.pins, c)
-	}
-	if o.CheckpointDir == "" {
-		return
-	}
-	path := filepath.Join(o.CheckpointDir, filepath.Base(o.Path)+CheckpointSuffix)
-	c, kind, err := loadPin(path, cs)
-	if err != nil {
-		cs.report.add(kind, -1, "", 0, "the checkpoint kept at %s: %v", printable(path), err)
-		return
-	}
-	cs.pins = append(cs.pins, c)
-}
-
-func loadPin(path string, cs *checkpoints) (c Checkpoint, kind string, err error) {
-	f, err := openSnapshot(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return c, ProblemCheckpointMissing, errors.New("there is none")
-	}
-	if err != nil {
-		return c, ProblemCheckpointMissing, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, 64<<10))
-	if err != nil {
-		return c, ProblemCheckpointMissing, err
-	}
-	if err := json.Unmarshal(text, &c); err != nil {
-		return c, ProblemCheckpointInvalid, errors.New("it is not a checkpoint: it was edited or cut")
-	}
-	if canonical, _ := json.Marshal(c); string(canonical)+"\n" != string(text) {
-		return c, ProblemCheckpointInvalid, errors.New("it is not as firma wrote it")
-	}
-	kind, err = cs.trust(&c)
-	return c, kind, err
-}
-
-// snapshot reads a regular file up to the size it had when it was opened. The
-// zero value reads as empty.
-type snapshot struct {
-	f *os.File
-	*io.SectionReader
-}
-
-func openSnapshot(path string) (snapshot, error) {
-	none := snapshot{nil, io.NewSectionReader(strings.NewReader(""), 0, 0)}
-	info, err := os.Stat(path) // before opening: a FIFO would wait
-	if err != nil {
-		return none, err
-	}
-	if !info.Mode().IsRegular() {
-		return none, errors.New("not a regular file")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return none, err
-	}
-	if info, err = f.Stat(); err != nil {
-		return none, errors.Join(err, f.Close())
-	}
-	return snapshot{f, io.NewSectionReader(f, 0, info.Size())}, nil
-}
-
-func (s snapshot) Close() error {
-	if s.f == nil {
-		return nil
-	}
-	return s.f.Close()
-}
-
-func (s snapshot) grew() bool {
-	info, err := s.f.Stat()
-	return err == nil && info.Size() > s.Size()
 }

@@ -60,7 +60,7 @@ func (l *Log) writeLoop() {
 	w := &writer{log: l, hash: newHasher()}
 	for en := range l.queue {
 		w.gather(en)
-		err := l.err()
+		err := l.Err()
 		if err == nil {
 			err = w.commit()
 		}
@@ -100,7 +100,7 @@ func (w *writer) commit() error {
 	}
 	if err := w.log.store.log.append(w.block); err != nil {
 		w.log.fail(err)
-		return w.log.err()
+		return w.log.Err()
 	}
 	w.log.publish(&w.next, w.log.store.log.size, len(w.batch))
 	return nil

@@ -38,8 +38,8 @@ func NewSeed(t *Token) Seed {
 		SessionID:     t.SessionID,
 		ActionSet:     slices.Clone(t.ActionSet),
 		ResourceScope: t.ResourceScope,
-		IssuedAt:      t.IssuedAt.UTC().Format(time.RFC3339),
-		Expiry:        t.Expiry.UTC().Format(time.RFC3339),
+		IssuedAt:      t.IssuedAt.UTC().Format(time.RFC3339Nano),
+		Expiry:        t.Expiry.UTC().Format(time.RFC3339Nano),
 		ContextHash:   t.ContextHash,
 	}
 }

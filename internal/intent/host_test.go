@@ -111,7 +111,7 @@ func TestCanonicalHostRefuses(t *testing.T) {
 		// A last label that is a number and no address (URL standard).
 		"1.2.3.4.5", "256.1.1.1", "1.256.1", "1.1.1.256", "4294967296", "0x100000000", "08", "09.0.0.1",
 		"0x1g.1", "a.0x", "a.0xff", "a.1", "foo.0251", "1..2", "127.0.0.0x100", "1.2.3.08", "1.2.65536",
-		"99999999999999999999", "0x" + strings.Repeat("f", 20), strings.Repeat("1", 300),
+		"99999999999999999999", "18446744073709551617", "18446744076561590782", "0x10000000000000001", "0x1.0x1000000000a9fea9fe", "0x" + strings.Repeat("f", 20), strings.Repeat("1", 300),
 		"169.254.169.254..", "１６９.254.169.256",
 		// International names.
 		"xn--", "xn--a", "xn--abc-.test", "xn--example-.com", "xn--bcher-KVA\u00fc.test", "xn--99999999.test",

@@ -35,7 +35,7 @@ func CanonicalPath(p string) (string, error) {
 // says yes to another one.
 func isPlainPath(p string) bool {
 	for i := 0; i < len(p); i++ {
-		if !isPathByte(p[i]) || p[i] == ';' {
+		if !isPathByte(p[i]) {
 			return false
 		}
 		if p[i] == '/' && i+1 < len(p) && (p[i+1] == '/' || p[i+1] == '.') {

@@ -92,5 +92,5 @@ func (h hostPattern) level() int {
 	if h.kind == everyHost {
 		return 0
 	}
-	return 4*(strings.Count(h.name, ".")+1) + int(h.kind)
+	return strings.Count(h.name, ".") + 1 + int(h.kind)
 }

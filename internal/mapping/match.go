@@ -73,7 +73,7 @@ func (t *Table) lookup(c *intent.Call, method, path string) (*rule, Coverage) {
 		return nil, Refused
 	}
 	f := finder{method: method, query: c.RawQuery}
-	t.match(c.HostKey(), c.Host, c.IsIP, func(b *bucket) { b.paths.find(path, &f) })
+	t.match(c.HostKey(), c.Host, func(b *bucket) { b.paths.find(path, &f) })
 	return f.result()
 }
 
@@ -82,7 +82,7 @@ func (t *Table) classifyTunnel(c *intent.Call) (*rule, Coverage) {
 		return nil, Refused
 	}
 	var all tunnel
-	t.match(c.HostKey(), c.Host, c.IsIP, func(b *bucket) { all.join(b.tunnel) })
+	t.match(c.HostKey(), c.Host, func(b *bucket) { all.join(b.tunnel) })
 	if r := all.rule(); r != nil {
 		return r, Mapped
 	}

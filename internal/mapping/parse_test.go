@@ -239,13 +239,6 @@ func TestFormatRoundTrip(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, name := range mapping.ShippedNames() {
-		text, err := mapping.ShippedText(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(text)
-	}
 	f.Add([]byte("version = 2\n[[rules]]\nhost=\"**.a.test:8443\"\npath='/a/*/**'\nquery={a=\"\",'b.c'=\"1\"}\naction_class=\"code.read\""))
 	f.Add([]byte("[[rules]]\nhost=\"*\"\npath=\"*\"\naction_class=\"code.read\"\n[rules.query]\nx=\"\""))
 	f.Add([]byte("[[rules]]\nquery.a=1\n[rules]\n[[rules.query]]\nrules=[{}]\n\xff"))

@@ -93,7 +93,7 @@ func (p pathPattern) level() int {
 	level := 0
 	for _, s := range p.segs {
 		if !s.any {
-			level += 2
+			level++
 		}
 	}
 	if !p.rest {

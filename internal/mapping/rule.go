@@ -162,10 +162,8 @@ func (c *rule) beats(d *rule) bool {
 		return c.host.level() > d.host.level()
 	case c.path.level() != d.path.level():
 		return c.path.level() > d.path.level()
-	case len(c.pairs) != len(d.pairs):
-		return len(c.pairs) > len(d.pairs)
 	}
-	return c.Grant && !d.Grant
+	return len(c.pairs) > len(d.pairs)
 }
 
 // within reports that every call c matches is matched by d, given that their

@@ -130,7 +130,7 @@ func (t *Table) add(r *rule) {
 // checkAmbiguity compares r with the rules whose hosts hold r's host and whose
 // paths share a path with r's. It never looks at unrelated hosts.
 func (t *Table) checkAmbiguity(r *rule) error {
-	if r.Method == "CONNECT" || r.Grant {
+	if r.Method == "CONNECT" {
 		return nil // of tunnels the most powerful class counts, whatever the score
 	}
 	var found *rule
@@ -153,14 +153,14 @@ func (t *Table) checkAmbiguity(r *rule) error {
 // clashes is asked only of rules whose host and path overlap.
 func (c *rule) clashes(d *rule) bool {
 	methods := c.Method == "" || d.Method == "" || c.Method == d.Method
-	return methods && c.score == d.score && !d.Grant && !contradict(c.pairs, d.pairs) && !c.within(d) && !d.within(c)
+	return methods && c.score == d.score && !contradict(c.pairs, d.pairs) && !c.within(d) && !d.within(c)
 }
 
 // covering visits the buckets of h's own pattern and of every pattern that holds
 // it.
 func (t *Table) covering(h hostPattern, visit func(*bucket)) {
 	if h.kind == exactHost {
-		t.match(h.key, h.name, isAddress(h.name), visit)
+		t.match(h.key, h.name, visit)
 		return
 	}
 	if h.kind == oneLabel {
@@ -174,15 +174,14 @@ func (t *Table) covering(h hostPattern, visit func(*bucket)) {
 }
 
 // match visits the buckets whose pattern matches a host. key is its HostKey and
-// name the same without the port.
-func (t *Table) match(key, name string, isIP bool, visit func(*bucket)) {
+// name the same without the port. An address meets no wildcard: parseHost refuses
+// those whose remainder looks like one.
+func (t *Table) match(key, name string, visit func(*bucket)) {
 	t.visit(exactHost, key, visit)
-	if !isIP {
-		if i := strings.IndexByte(key, '.'); i >= 0 {
-			t.visit(oneLabel, key[i+1:], visit)
-		}
-		t.suffixes(key, visit)
+	if i := strings.IndexByte(key, '.'); i >= 0 {
+		t.visit(oneLabel, key[i+1:], visit)
 	}
+	t.suffixes(key, visit)
 	t.visit(everyHost, portOf(key, name), visit)
 }
 

@@ -42,6 +42,7 @@ func TestAmbiguousRules(t *testing.T) {
 		{"GET *.test/*/b code.read", "GET */a/* code.write"},
 		{"GET a.test/x code.read a=1", "GET a.test/x code.write b=1"},
 		{"GET **.a.test/* code.read x=1", "GET **.test/* code.write y=1"},
+		{"GET *.a.test/x/** code.read", "any **.test/x/*/*/*/*/*/*/*/*/*/* code.write"}, // 16 both
 	} {
 		for _, order := range [][2]string{{pair[0], pair[1]}, {pair[1], pair[0]}} {
 			parsed, _, err := mapping.Parse("m.toml", []byte("version = 2\n"+rules(order[:]...)))

@@ -25,7 +25,7 @@ type Bundle struct {
 }
 
 // Compile parses, checks and indexes policies, concatenated Cedar text. Every
-// policy must be valid for schema (nil: the one of Schema) and its remedies well
+// policy must be valid for schema (empty: the one of Schema) and its remedies well
 // formed; one that is not refuses the whole bundle. version is the caller's name
 // for the bundle. Errors are *fault.Error PolicyInvalid around an *Error.
 func Compile(version string, policies []byte, schema []byte) (b *Bundle, err error) {

@@ -21,6 +21,12 @@ type Context struct {
 	ActionCount      int64 // calls of the session that passed Stage 1, this one included
 	DenyCount        int64
 
+	// What nothing in firma counts yet: 0 on every live call, for policies and
+	// fixtures of the contract.
+	TransferAmount, DailyCumulativeAmount int64
+	TransfersLast10m, SamePayeeCount30m   int64
+	SessionTransferCount                  int64
+
 	PriorActionClasses []string // a set: order and repetition don't matter
 	Git                *Git     // nil when the call is not a Git operation
 }
@@ -31,8 +37,7 @@ type Git struct {
 	Ref, RefType, Operation string
 }
 
-// field is one attribute of the context. Exactly one getter is set, or none for
-// a Long that is always 0.
+// field is one attribute of the context. Exactly one getter is set.
 type field struct {
 	name string
 	text func(*Context) (string, bool) // false: not bound
@@ -41,11 +46,10 @@ type field struct {
 }
 
 // contextFields is every attribute in the order of its name, which is the order
-// of the canonical JSON. The ones without a getter are placeholders of the
-// contract: no part of firma counts money yet.
+// of the canonical JSON.
 var contextFields = [...]field{
 	{name: "action_count", long: func(c *Context) int64 { return c.ActionCount }},
-	{name: "daily_cumulative_amount"},
+	{name: "daily_cumulative_amount", long: func(c *Context) int64 { return c.DailyCumulativeAmount }},
 	{name: "deny_count", long: func(c *Context) int64 { return c.DenyCount }},
 	{name: "git_operation", text: func(c *Context) (string, bool) { return c.git(func(g *Git) string { return g.Operation }) }},
 	{name: "git_owner", text: func(c *Context) (string, bool) { return c.git(func(g *Git) string { return g.Owner }) }},
@@ -58,13 +62,13 @@ var contextFields = [...]field{
 	{name: "prior_action_classes", set: func(c *Context) []string { return c.PriorActionClasses }},
 	{name: "raw_transport", text: func(c *Context) (string, bool) { return c.RawTransport, true }},
 	{name: "risk_score", long: func(c *Context) int64 { return c.RiskScore }},
-	{name: "same_payee_count_30m"},
+	{name: "same_payee_count_30m", long: func(c *Context) int64 { return c.SamePayeeCount30m }},
 	{name: "session_duration_s", long: func(c *Context) int64 { return c.SessionDurationS }},
 	{name: "session_id", text: func(c *Context) (string, bool) { return c.SessionID, true }},
-	{name: "session_transfer_count"},
+	{name: "session_transfer_count", long: func(c *Context) int64 { return c.SessionTransferCount }},
 	{name: "timestamp_ms", long: func(c *Context) int64 { return c.Timestamp.UnixMilli() }},
-	{name: "transfer_amount"},
-	{name: "transfers_last_10m"},
+	{name: "transfer_amount", long: func(c *Context) int64 { return c.TransferAmount }},
+	{name: "transfers_last_10m", long: func(c *Context) int64 { return c.TransfersLast10m }},
 }
 
 func (c *Context) git(get func(*Git) string) (string, bool) {
@@ -106,10 +110,8 @@ func (f *field) bind(c *Context, into types.RecordMap) {
 		}
 	case f.set != nil:
 		into[types.String(f.name)] = stringSet(f.set(c))
-	case f.long != nil:
-		into[types.String(f.name)] = types.Long(f.long(c))
 	default:
-		into[types.String(f.name)] = types.Long(0)
+		into[types.String(f.name)] = types.Long(f.long(c))
 	}
 }
 

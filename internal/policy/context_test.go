@@ -23,7 +23,8 @@ func fullRequest() Request {
 		SessionID: "sess", Timestamp: time.UnixMilli(42), Params: `{"a":1}`, RawTransport: "connect", LastResource: "h/p",
 		RiskScore: 3, SessionDurationS: 61, ActionCount: 7, DenyCount: 2,
 		PriorActionClasses: []string{"issue.read", "code.read", "issue.read"},
-		Git:                &Git{Provider: "github", Owner: "acme", Repo: "tool", Ref: "refs/heads/main", RefType: "branch", Operation: "write"},
+		TransferAmount:     11, DailyCumulativeAmount: 12, TransfersLast10m: 13, SamePayeeCount30m: 14, SessionTransferCount: 15,
+		Git: &Git{Provider: "github", Owner: "acme", Repo: "tool", Ref: "refs/heads/main", RefType: "branch", Operation: "write"},
 	}
 	return r
 }
@@ -34,8 +35,8 @@ func TestPoliciesSeeEveryValue(t *testing.T) {
 		`context.risk_score == 3`, `context.session_duration_s == 61`, `context.action_count == 7`,
 		`context.raw_transport == "connect"`, `context.deny_count == 2`,
 		`context.prior_action_classes == ["code.read", "issue.read"]`, `context.last_resource == "h/p"`,
-		`context.transfer_amount == 0`, `context.daily_cumulative_amount == 0`, `context.transfers_last_10m == 0`,
-		`context.same_payee_count_30m == 0`, `context.session_transfer_count == 0`,
+		`context.transfer_amount == 11`, `context.daily_cumulative_amount == 12`, `context.transfers_last_10m == 13`,
+		`context.same_payee_count_30m == 14`, `context.session_transfer_count == 15`,
 		`context has git_provider && context.git_provider == "github"`, `context has git_owner && context.git_owner == "acme"`,
 		`context has git_repo && context.git_repo == "tool"`, `context has git_ref && context.git_ref == "refs/heads/main"`,
 		`context has git_ref_type && context.git_ref_type == "branch"`, `context has git_operation && context.git_operation == "write"`,
@@ -70,11 +71,11 @@ func TestUnboundValues(t *testing.T) {
 // TestContextHashVector pins the format: whoever recomputes a hash from an audit
 // log needs it to stay.
 func TestContextHashVector(t *testing.T) {
-	const canonical = `{"action_count":7,"daily_cumulative_amount":0,"deny_count":2,"git_operation":"write","git_owner":"acme",` +
+	const canonical = `{"action_count":7,"daily_cumulative_amount":12,"deny_count":2,"git_operation":"write","git_owner":"acme",` +
 		`"git_provider":"github","git_ref":"refs/heads/main","git_ref_type":"branch","git_repo":"tool","last_resource":"h/p",` +
 		`"params":"{\"a\":1}","prior_action_classes":["code.read","issue.read"],"raw_transport":"connect","risk_score":3,` +
-		`"same_payee_count_30m":0,"session_duration_s":61,"session_id":"sess","session_transfer_count":0,"timestamp_ms":42,` +
-		`"transfer_amount":0,"transfers_last_10m":0}`
+		`"same_payee_count_30m":14,"session_duration_s":61,"session_id":"sess","session_transfer_count":15,"timestamp_ms":42,` +
+		`"transfer_amount":11,"transfers_last_10m":13}`
 	sum := sha256.Sum256([]byte(canonical))
 	var b *Bundle
 	if got, want := b.ContextHash(fullRequest()), hex.EncodeToString(sum[:]); got != want {
@@ -160,6 +161,8 @@ func TestContextHashCoversEveryField(t *testing.T) {
 		"params": func(c *Context) { c.Params = "" }, "transport": func(c *Context) { c.RawTransport = "" }, "last": func(c *Context) { c.LastResource = "" },
 		"risk": func(c *Context) { c.RiskScore++ }, "duration": func(c *Context) { c.SessionDurationS++ }, "actions": func(c *Context) { c.ActionCount++ },
 		"denied": func(c *Context) { c.DenyCount++ }, "prior": func(c *Context) { c.PriorActionClasses = nil }, "git": func(c *Context) { c.Git = nil },
+		"amount": func(c *Context) { c.TransferAmount++ }, "day": func(c *Context) { c.DailyCumulativeAmount++ }, "ten minutes": func(c *Context) { c.TransfersLast10m++ },
+		"payee": func(c *Context) { c.SamePayeeCount30m++ }, "transfers": func(c *Context) { c.SessionTransferCount++ },
 	}
 	for name, change := range changes {
 		r := fullRequest()

@@ -57,10 +57,8 @@ func (h *hashing) appendContext(to []byte, c *Context) []byte {
 			to = appendString(to, text)
 		case f.set != nil:
 			to = h.appendSet(to, f.set(c))
-		case f.long != nil:
-			to = strconv.AppendInt(to, f.long(c), 10)
 		default:
-			to = append(to, '0')
+			to = strconv.AppendInt(to, f.long(c), 10)
 		}
 	}
 	return append(to, '}')

@@ -49,7 +49,7 @@ var shipped = sync.OnceValues(func() (*model, error) {
 })
 
 func modelFor(text []byte) (*model, error) {
-	if text == nil || string(text) == schemaText {
+	if len(text) == 0 || string(text) == schemaText {
 		return shipped()
 	}
 	s, err := parseSchema(text)

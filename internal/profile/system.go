@@ -3,23 +3,26 @@ package profile
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"firma/internal/sandbox"
 )
 
-// etc lists what libc, TLS and language runtimes read there. Nothing in it is
-// secret on a sane host; /etc/ssl/private and /etc/shadow are not in it, which
-// matters most as root, where the agent owns what root owns.
-var etc = []string{
-	"/etc/alternatives", "/etc/bash.bashrc", "/etc/ca-certificates", "/etc/ca-certificates.conf",
-	"/etc/crypto-policies", "/etc/debian_version", "/etc/fonts", "/etc/gai.conf", "/etc/host.conf",
-	"/etc/inputrc", "/etc/java", "/etc/java-17-openjdk", "/etc/ld.so.cache", "/etc/ld.so.conf",
-	"/etc/ld.so.conf.d", "/etc/locale.alias", "/etc/locale.conf", "/etc/localtime", "/etc/login.defs",
-	"/etc/lsb-release", "/etc/magic", "/etc/mime.types", "/etc/os-release", "/etc/pki/ca-trust",
-	"/etc/pki/tls/certs", "/etc/pki/tls/cert.pem", "/etc/pki/tls/openssl.cnf", "/etc/profile.d",
-	"/etc/protocols", "/etc/python3", "/etc/rpc", "/etc/services", "/etc/shells", "/etc/ssl/certs",
-	"/etc/ssl/cert.pem", "/etc/ssl/openssl.cnf", "/etc/terminfo", "/etc/timezone", "/etc/vimrc", "/etc/vim",
+// etcFiles are what libc, TLS and language runtimes read in /etc. They are
+// copied: a mount each would be most of what setting up a sandbox costs. Nothing in
+// them is secret on a sane host, and nothing else of /etc is inside; shadow and
+// ssl/private matter most as root, where the agent owns what root owns.
+var etcFiles = []string{
+	"bash.bashrc", "ca-certificates.conf", "debian_version", "gai.conf", "host.conf", "inputrc", "ld.so.cache",
+	"locale.alias", "locale.conf", "localtime", "login.defs", "lsb-release", "magic", "mime.types", "os-release",
+	"pki/tls/cert.pem", "pki/tls/openssl.cnf", "protocols", "rpc", "services", "shells", "ssl/cert.pem",
+	"ssl/openssl.cnf", "timezone",
 }
+
+// etcDirs are mounted, where they exist.
+var etcDirs = []string{"alternatives", "crypto-policies", "fonts", "pki/ca-trust", "pki/tls/certs", "ssl/certs"}
+
+const maxEtcFile = 1 << 20
 
 // system shows the operating system read-only and gives the agent its private
 // places.
@@ -36,9 +39,7 @@ func (v *View) system() {
 			v.show(p, false)
 		}
 	}
-	for _, p := range etc {
-		v.etcEntry(p)
-	}
+	v.etc()
 	v.Spec.Private = []sandbox.Private{
 		{Path: "/tmp", Mode: 0o777 | os.ModeSticky},
 		{Path: "/var/tmp", Mode: 0o777 | os.ModeSticky},
@@ -48,20 +49,43 @@ func (v *View) system() {
 	v.Spec.Symlinks = append(v.Spec.Symlinks, sandbox.Symlink{Path: "/var/run", Target: "/run"})
 }
 
-// etcEntry keeps symbolic links that stay within what is shown (alternatives,
-// localtime), and follows the rest.
-func (v *View) etcEntry(p string) {
-	st, err := os.Lstat(p)
-	if err != nil {
-		return
-	}
-	if st.Mode()&os.ModeSymlink != 0 {
-		if target, err := os.Readlink(p); err == nil {
-			v.Spec.Symlinks = append(v.Spec.Symlinks, sandbox.Symlink{Path: p, Target: target})
+func (v *View) etc() {
+	for _, name := range etcFiles {
+		p := "/etc/" + name
+		st, err := os.Lstat(p)
+		if err != nil {
+			continue
 		}
-		return
+		if v.etcLink(p, st) || !st.Mode().IsRegular() || st.Size() > maxEtcFile {
+			continue
+		}
+		if data, err := os.ReadFile(p); err == nil {
+			v.Spec.Files = append(v.Spec.Files, sandbox.File{Path: p, Data: data})
+		}
 	}
-	v.show(p, false)
+	dirs := etcDirs
+	java, _ := filepath.Glob("/etc/java-*-openjdk")
+	for _, p := range java {
+		dirs = append(dirs[:len(dirs):len(dirs)], p[len("/etc/"):])
+	}
+	for _, name := range dirs {
+		p := "/etc/" + name
+		if st, err := os.Lstat(p); err == nil && !v.etcLink(p, st) && st.IsDir() {
+			v.show(p, false)
+		}
+	}
+}
+
+// etcLink keeps a symbolic link as it is: it leads to what is shown (/usr), or
+// nowhere.
+func (v *View) etcLink(p string, st os.FileInfo) bool {
+	if st.Mode()&os.ModeSymlink == 0 {
+		return false
+	}
+	if target, err := os.Readlink(p); err == nil {
+		v.Spec.Symlinks = append(v.Spec.Symlinks, sandbox.Symlink{Path: p, Target: target})
+	}
+	return true
 }
 
 // identity writes the files that name the agent and its resolver.

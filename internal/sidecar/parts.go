@@ -21,12 +21,15 @@ import (
 
 // buildTable joins the rules of a run: files, shipped tables, registries and the
 // operator's --allow.
-func buildTable(s *control.SidecarStart) (*mapping.Table, error) {
+func buildTable(s *control.SidecarStart, log *slog.Logger) (*mapping.Table, error) {
 	var rules []mapping.Rule
 	for _, f := range s.RulesFiles {
-		rs, _, err := mapping.Parse(f.Name, f.Data)
+		rs, warnings, err := mapping.Parse(f.Name, f.Data)
 		if err != nil {
 			return nil, err
+		}
+		for _, w := range warnings {
+			log.Warn("mapping rules", "warning", w)
 		}
 		rules = append(rules, rs...)
 	}

@@ -53,7 +53,7 @@ type Sidecar struct {
 func newSidecar(s *control.SidecarStart, log *slog.Logger) (*Sidecar, error) {
 	c := &Sidecar{start: s, log: log, logPath: filepath.Join(s.AuditDir, s.SandboxID+".jsonl"), stop: func() {}}
 	var err error
-	if c.table, err = buildTable(s); err != nil {
+	if c.table, err = buildTable(s, log); err != nil {
 		return nil, err
 	}
 	if c.audit, err = openAudit(s, c.logPath); err != nil {

@@ -114,9 +114,14 @@ func (e *Enforcer) judge(ctx context.Context, j *judgement) {
 		j.deny(reason, detail)
 		return
 	}
-	rule, ok := e.table.Load().Match(c)
-	if !ok {
+	rule, coverage := e.table.Load().Classify(c)
+	switch coverage {
+	case mapping.Mapped:
+	case mapping.Unmapped:
 		e.unmapped(j)
+		return
+	default:
+		j.deny(verdict.UnclassifiedIntent, "the call can't be classified: its method or query has no one meaning")
 		return
 	}
 	j.d.ActionClass = string(rule.ActionClass)
@@ -169,7 +174,7 @@ func (e *Enforcer) stage2(j *judgement, class action.Class) {
 	c := j.call
 	req := policy.Request{
 		AgentID: e.cfg.AgentID, Class: class, ResourceID: j.d.Resource,
-		Host: c.HostKey(), Path: c.Path, Method: c.Method,
+		Host: c.HostKey(), Path: c.Path, Method: method(c),
 		Context: e.session.context(e.cfg.SessionID, c, j.at),
 	}
 	j.version = bundle.Version()
@@ -177,10 +182,21 @@ func (e *Enforcer) stage2(j *judgement, class action.Class) {
 	res := bundle.Evaluate(req)
 	j.d.Outcome, j.d.Reason, j.d.Detail = res.Outcome, res.Reason, res.Detail
 	j.d.RedactHeaders, j.d.RetryAfter = res.RedactHeaders, res.RetryAfter
+	if len(res.Errors) > 0 { // for the operator only: they may quote the request
+		e.cfg.Log.Warn("policies failed to evaluate", "errors", res.Errors)
+	}
 	for _, p := range res.Policies {
 		j.info = append(j.info, "policy:"+p, res.Outcome.String())
 	}
 	e.session.decided(class, j.d)
+}
+
+// method is the one that takes effect upstream.
+func method(c *intent.Call) string {
+	if c.Override != "" {
+		return c.Override
+	}
+	return c.Method
 }
 
 func kindOf(c *intent.Call) string {

@@ -37,6 +37,7 @@ func (s *session) context(id string, c *intent.Call, now time.Time) policy.Conte
 		ActionCount:        s.actions,
 		DenyCount:          s.denies,
 		PriorActionClasses: s.prior,
+		Git:                gitContext(c),
 	}
 }
 

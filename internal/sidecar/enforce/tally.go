@@ -90,7 +90,7 @@ func fix(destination string, d verdict.Decision) string {
 	case verdict.NameNotRoutable:
 		return "firma run --allow " + strings.TrimPrefix(destination, "dns:")
 	case verdict.PolicyDenied:
-		return "permit " + d.ActionClass + " in a policy of [authority].policy_dir"
+		return "permit " + d.ActionClass + " in a policy of [authority].policy_dir, and forbid it in none (docs/policies.md)"
 	case verdict.DestinationForbidden:
 		return "name the address in [sidecar.egress].allowed_cidrs, or the host in [sidecar.egress.hosts]"
 	case verdict.PolicyBundleStale, verdict.PolicyBundleNotReady, verdict.RevocationCacheNotReady:

@@ -1,0 +1,53 @@
+package audit
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"path/filepath"
+)
+
+// loadPins collects the checkpoints that are kept apart from the log.
+func loadPins(cs *checkpoints, o *VerifyOptions) {
+	for _, c := range o.Known {
+		if kind, err := cs.trust(&c); err != nil {
+			cs.report.add(kind, -1, "", 0, "checkpoint %d, given to compare: %v", c.Number, err)
+			continue
+		}
+		cs.pins = append(cs.pins, c)
+	}
+	if o.CheckpointDir == "" {
+		return
+	}
+	path := filepath.Join(o.CheckpointDir, filepath.Base(o.Path)+CheckpointSuffix)
+	c, kind, err := loadPin(path, cs)
+	if err != nil {
+		cs.report.add(kind, -1, "", 0, "the checkpoint kept at %s: %v", printable(path), err)
+		return
+	}
+	cs.pins = append(cs.pins, c)
+}
+
+func loadPin(path string, cs *checkpoints) (c Checkpoint, kind string, err error) {
+	f, err := openSnapshot(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, ProblemCheckpointMissing, errors.New("there is none")
+	}
+	if err != nil {
+		return c, ProblemCheckpointMissing, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, 64<<10))
+	if err != nil {
+		return c, ProblemCheckpointMissing, err
+	}
+	if err := json.Unmarshal(text, &c); err != nil {
+		return c, ProblemCheckpointInvalid, errors.New("it is not a checkpoint: it was edited or cut")
+	}
+	if canonical, _ := json.Marshal(c); string(canonical)+"\n" != string(text) {
+		return c, ProblemCheckpointInvalid, errors.New("it is not as firma wrote it")
+	}
+	kind, err = cs.trust(&c)
+	return c, kind, err
+}

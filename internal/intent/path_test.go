@@ -1,0 +1,34 @@
+package intent_test
+
+import (
+	"testing"
+
+	"firma/internal/intent"
+)
+
+func TestCanonicalPath(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "/", "/": "/", "//": "/", "/.": "/", "/./": "/", "/a": "/a", "/a/": "/a/", "/a//": "/a/", "//a": "/a",
+		"/a/.": "/a/", "/a/./b": "/a/b", "/a/..": "/", "/a/b/..": "/a/", "/a/b/../c": "/a/c", "/a//../b": "/b", "/a/b/../../c/": "/c/",
+		"/...": "/...", "/..a": "/..a", "/.well-known/x": "/.well-known/x", "/a/.b/..c/d..": "/a/.b/..c/d..",
+		"/%61%2D%2e%5F%7E": "/a-._~", "/%2e": "/", "/a/%2E%2e/b": "/b", "/a/.%2e": "/", "/%2e%2e%2e": "/...",
+		"/%3a%40%21%24%27%28%29%2a%2c": "/:@!$'()*,", "/%3b%3d%26%2b": "/%3B%3D%26%2B", "/;=&+": "/;=&+",
+		"/%25": "/%25", "/%252e%252e/x": "/%252e%252e/x", "/%20": "/%20", "/%3f%23": "/%3F%23", "/a?b": "/a%3Fb",
+		"/\"<>[]^`{|}": "/%22%3C%3E%5B%5D%5E%60%7B%7C%7D", "/%5b%5D": "/%5B%5D", "/é": "/%C3%A9", "/%c3%a9": "/%C3%A9", "/%c3é"[:1] + "€": "/%E2%82%AC",
+		"/a;x=1": "/a;x=1", "/a;.": "/a;.", "/;/": "/;/", "/%3B": "/%3B", "/a..;b": "/a..;b",
+	} {
+		got, err := intent.CanonicalPath(in)
+		if err != nil || got != want {
+			t.Errorf("CanonicalPath(%q) = %q, %v; want %q", in, got, err, want)
+		}
+		if again, err := intent.CanonicalPath(got); err != nil || again != got {
+			t.Errorf("CanonicalPath(%q) = %q, %v; not idempotent", got, again, err)
+		}
+	}
+	for _, in := range []string{"a", "?", "*", "/..", "/a/../..", "/%2e%2e", "/.%2E/a", "//..", "/%2f", "/%5C", "/\\", "/%00", "/%1f", "/%7f", "/ ", "/\t",
+		"/#", "/%", "/%a", "/%ag", "/%C3", "/%C3%28", "/%c3a%a9", "/\xc3", "/%F8%88%80%80%80", "/..;", "/.;", "/a/..;/b", "/%2e%2e;x", "/..%3b", "/.%3Bx/a"} {
+		if got, err := intent.CanonicalPath(in); err == nil {
+			t.Errorf("CanonicalPath(%q) = %q; want a refusal", in, got)
+		}
+	}
+}
