@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -49,6 +50,7 @@ type identities struct{ sandbox, session, agent, psk string }
 // Shutdown, in reverse order of start: agent and everything in the sandbox,
 // Sidecar (which seals the audit log), Authority.
 func Run(ctx context.Context, o Options, std Streams) (int, error) {
+	runtime.GOMAXPROCS(1) // it waits and copies; see startChild
 	r := &run{opts: o, std: std, started: make(chan struct{}), ctrlZ: make(chan struct{}, 1)}
 	r.ids = identities{sandbox: ids.New(ids.Sandbox), session: sessionID(), agent: "local-dev", psk: randomKey()}
 	if err := r.resolve(); err != nil {

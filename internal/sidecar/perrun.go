@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 
 	"firma/internal/audit"
 	"firma/internal/control"
@@ -122,7 +123,10 @@ func (r *perRun) assemble(ctx context.Context) error {
 	if err := r.listen(ctx, socks); err != nil {
 		return err
 	}
-	return r.ctl.Send(control.Message{Kind: control.KindReady})
+	err := r.ctl.Send(control.Message{Kind: control.KindReady})
+	// The launcher started this process with one processor, for a quick start.
+	runtime.SetDefaultGOMAXPROCS()
+	return err
 }
 
 // listen takes over the sandbox's sockets: TCP proxy, UDP resolver, TCP resolver.

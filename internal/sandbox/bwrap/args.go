@@ -46,6 +46,7 @@ func (a *arguments) add(words ...string) {
 func (a *arguments) isolation(id sandbox.Identity) {
 	a.add("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup")
 	a.add("--die-with-parent", "--cap-drop", "ALL", "--clearenv")
+	a.add("--setenv", "GOMAXPROCS", "1") // for the stub; the agent's environment is another
 	a.add("--uid", strconv.Itoa(id.UID), "--gid", strconv.Itoa(id.GID), "--hostname", id.Hostname)
 }
 
