@@ -202,7 +202,7 @@ func TestProofIsAnsweredForNoncesOnly(t *testing.T) {
 	nonce := wire.NewNonce()
 	for query, want := range map[string]int{
 		"?nonce=" + nonce: 200, "": 400, "?nonce=": 400, "?nonce=" + nonce[1:]: 400,
-		"?nonce=" + strings.ToUpper("a" + nonce[1:]): 400, "?nonce=" + nonce + "%0a": 400,
+		"?nonce=" + strings.ToUpper("a"+nonce[1:]): 400, "?nonce=" + nonce + "%0a": 400,
 	} {
 		res, err := h1(t).Get(r.URL() + wire.ProofPath + query)
 		if err != nil {

@@ -86,24 +86,24 @@ func (c *Config) finalize() error {
 	c.defaults()
 	switch {
 	case (c.PolicyDir == "") == (c.Policies == nil):
-		return invalid("Exactly one source of policies is needed.", "Set policy_dir in [authority].")
+		return invalid("exactly one source of policies is needed", "set policy_dir in [authority]")
 	case c.PreSharedKey == "" && !c.Anonymous:
-		return invalid("No pre-shared key is set.", "Give Sidecars a key, or state that every local account may ask for capabilities.")
+		return invalid("no pre-shared key is set", "give Sidecars a key, or state that every local account may ask for capabilities")
 	case c.PreSharedKey != "" && c.Anonymous:
-		return invalid("A pre-shared key is set, but nobody is asked for it.", "Keep one of the two.")
+		return invalid("a pre-shared key is set, but nobody is asked for it", "keep one of the two")
 	case c.MaxTTL < time.Second:
-		return invalid(fmt.Sprintf("max_ttl is %v.", c.MaxTTL), "Set max_ttl to a second or more.")
+		return invalid(fmt.Sprintf("max_ttl is %v", c.MaxTTL), "set max_ttl to a second or more")
 	case c.BundleTTL < time.Second || c.BundleTTL > maxBundleTTL || c.BundleTTL%time.Second != 0:
-		return invalid(fmt.Sprintf("bundle_ttl is %v.", c.BundleTTL), "Set bundle_ttl to whole seconds, from 1s to 24h.")
+		return invalid(fmt.Sprintf("bundle_ttl is %v", c.BundleTTL), "set bundle_ttl to whole seconds, from 1s to 24h")
 	case c.Poll < 0:
-		return invalid("The poll interval is negative.", "Leave it out.")
+		return invalid("the poll interval is negative", "leave it out")
 	}
 	return errors.Join(c.checkIssuance(), checkListen(c.Listen))
 }
 
 func (c *Config) checkIssuance() error {
 	if (c.IssuancePolicyDir == "") == (c.IssuancePolicies == nil) {
-		return invalid("Exactly one source of issuance policies is needed.", "Set issuance_policy_dir in [authority].")
+		return invalid("exactly one source of issuance policies is needed", "set issuance_policy_dir in [authority]")
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func TestSomebodyElseTakesThePort(t *testing.T) {
 		"wrong signature":  {func(w http.ResponseWriter, r *http.Request) { octets(w, make([]byte, 64)) }, "AuthorityNotAuthentic"},
 		"endless proof":    {func(w http.ResponseWriter, r *http.Request) { octets(w, make([]byte, 1<<20)) }, "AuthorityNotAuthentic"},
 		"a page instead":   {func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("hello")) }, "AuthorityTransportAmbiguous"},
-		"a redirect":       {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/firma/proof2", 302) }, "AuthorityTransportAmbiguous"},
+		"a redirect":       {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/firma/proof2", http.StatusFound) }, "AuthorityTransportAmbiguous"},
 		"server exception": {func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }, "AuthorityTransportAmbiguous"},
 	}
 	for name, tt := range tests {

@@ -21,13 +21,13 @@ func checkListen(addr string) error {
 	if addr == "" {
 		return nil
 	}
-	const fix = "Listen on [::1] or 127.0.0.1, with a port."
+	const fix = "listen on [::1] or 127.0.0.1, with a port"
 	ap, err := netip.ParseAddrPort(addr)
 	if err != nil {
-		return fault.Wrap(err, "ConfigValidation", "listen_addr "+addr+" is not an address and a port.", fix)
+		return fault.Wrap(err, "ConfigValidation", "listen_addr "+addr+" is not an address and a port", fix)
 	}
 	if !ap.Addr().Unmap().IsLoopback() {
-		return fault.New("ConfigValidation", "listen_addr "+addr+" can be reached from other machines, without encryption.", fix)
+		return fault.New("ConfigValidation", "listen_addr "+addr+" can be reached from other machines, without encryption", fix)
 	}
 	return nil
 }
@@ -46,8 +46,8 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 		l, err = lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	}
 	if err != nil {
-		return nil, fault.Wrap(err, "AuthorityListenFailed", "The Authority cannot listen on "+first+".",
-			"Stop what uses the address, or set another listen_addr in [authority].")
+		return nil, fault.Wrap(err, "AuthorityListenFailed", "the Authority cannot listen on "+first,
+			"stop what uses the address, or set another listen_addr in [authority]")
 	}
 	return &boundedListener{Listener: l, slots: make(chan struct{}, maxConnections), done: make(chan struct{})}, nil
 }

@@ -36,7 +36,7 @@ func GenerateKey(path string) (ed25519.PublicKey, string, error) {
 func Issue(cfg Config, r IssueRequest) (*capability.Token, error) {
 	cfg.defaults()
 	if cfg.KeyFile == "" {
-		return nil, invalid("No signing key is named.", "Set key_file in [authority].")
+		return nil, invalid("no signing key is named", "set key_file in [authority]")
 	}
 	if err := cfg.checkIssuance(); err != nil {
 		return nil, err
@@ -58,12 +58,12 @@ func issueFault(err error) error {
 	var malformed *issue.Malformed
 	switch {
 	case errors.As(err, &denied) && denied.Code == wire.DenyPolicy:
-		return fault.New("CapabilityDenied", "issuance failed: cedar denied issuance: "+denied.Message+".",
-			"Permit it in issuance_policy_dir, or ask for less.")
+		return fault.New("CapabilityDenied", "issuance failed: cedar denied issuance: "+denied.Message,
+			"permit it in issuance_policy_dir, or ask for less")
 	case errors.As(err, &denied):
-		return fault.New("CapabilityDenied", "issuance failed: "+denied.Message+".", "Ask for another scope.")
+		return fault.New("CapabilityDenied", "issuance failed: "+denied.Message, "ask for another scope")
 	case errors.As(err, &malformed):
-		return fault.New("Capability", "issuance failed: "+malformed.Why+".", "Correct the arguments.")
+		return fault.New("Capability", "issuance failed: "+malformed.Why, "correct the arguments")
 	case err != nil:
 		return fmt.Errorf("issuance failed: %w", err)
 	}
@@ -103,7 +103,7 @@ func WriteSeed(path string, t *capability.Token) error {
 		}
 	}
 	if err != nil {
-		return fault.Wrap(err, "Capability", "The capability was not written to "+path+".", "Choose a directory you can write to.")
+		return fault.Wrap(err, "Capability", "the capability was not written to "+path, "choose a directory you can write to")
 	}
 	return nil
 }

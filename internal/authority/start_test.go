@@ -133,11 +133,13 @@ func TestHalfAPolicyIsNotServed(t *testing.T) {
 		"ConfigValidation odd bundle_ttl":     func(c *authority.Config) { c.BundleTTL = 1500 * time.Millisecond },
 		"ConfigValidation endless bundle_ttl": func(c *authority.Config) { c.BundleTTL = 48 * time.Hour },
 		"PolicyInvalid syntax":                func(c *authority.Config) { c.Policies = []byte("permit (principal") },
-		"PolicyInvalid unknown action":        func(c *authority.Config) { c.Policies = []byte(`permit (principal, action == Firma::Action::"x", resource);`) },
-		"PolicyInvalid issuance syntax":       func(c *authority.Config) { c.IssuancePolicies = []byte("forbid") },
-		"PolicyInvalid too large":             func(c *authority.Config) { c.Policies = make([]byte, wire.MaxBundleBytes+1) },
-		"PolicyInvalid empty directory":       func(c *authority.Config) { c.Policies, c.PolicyDir = nil, t.TempDir() },
-		"AuthorityKeyInvalid missing":         func(c *authority.Config) { c.KeyFile = t.TempDir() + "/none" },
+		"PolicyInvalid unknown action": func(c *authority.Config) {
+			c.Policies = []byte(`permit (principal, action == Firma::Action::"x", resource);`)
+		},
+		"PolicyInvalid issuance syntax": func(c *authority.Config) { c.IssuancePolicies = []byte("forbid") },
+		"PolicyInvalid too large":       func(c *authority.Config) { c.Policies = make([]byte, wire.MaxBundleBytes+1) },
+		"PolicyInvalid empty directory": func(c *authority.Config) { c.Policies, c.PolicyDir = nil, t.TempDir() },
+		"AuthorityKeyInvalid missing":   func(c *authority.Config) { c.KeyFile = t.TempDir() + "/none" },
 	}
 	for name, change := range tests {
 		cfg := inMemory()

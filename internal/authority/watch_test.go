@@ -215,6 +215,34 @@ func TestRevocationsSince(t *testing.T) {
 	}
 }
 
+// Live revocations are sent once each, in order.
+func TestRevocationsAreSentOnce(t *testing.T) {
+	c := newClock()
+	cfg := onDisk(t, c)
+	r := run(t, cfg)
+	client := firmav1connect.NewAuthorityServiceClient(h2c(t), r.URL(), connect.WithGRPC())
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s, err := client.WatchRevocations(ctx, connect.NewRequest(&firmav1.WatchRevocationsRequest{
+		Credentials: &firmav1.SidecarCredentials{PreSharedKey: string(key)}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if got := s.ResponseHeader().Get(wire.HeaderReplay); got != "0" {
+		t.Fatalf("announced %q", got)
+	}
+	for _, id := range []string{"ctok_1", "ctok_2", "ctok_3"} {
+		if err := authority.Revoke(cfg.RevocationFile, id, "", 0, c.Now()); err != nil {
+			t.Fatal(err)
+		}
+		c.look(t, 1)
+		if !s.Receive() || s.Msg().GetTokenId() != id {
+			t.Fatalf("got %v (%v), want %s", s.Msg(), s.Err(), id)
+		}
+	}
+}
+
 // The bundle comes again before it is stale, and is not compiled again.
 func TestBundleIsRefreshed(t *testing.T) {
 	server, client := newClock(), newClock()

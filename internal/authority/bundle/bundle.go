@@ -42,8 +42,8 @@ func Version(text []byte) string {
 func Read(dir string) ([]byte, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fault.Wrap(err, faultName, "The policy directory "+dir+" cannot be read.",
-			"Create it, or set policy_dir or issuance_policy_dir in [authority].")
+		return nil, fault.Wrap(err, faultName, "the policy directory "+dir+" cannot be read",
+			"create it, or set policy_dir or issuance_policy_dir in [authority]")
 	}
 	var text bytes.Buffer
 	for _, e := range entries {
@@ -52,8 +52,8 @@ func Read(dir string) ([]byte, error) {
 		}
 	}
 	if text.Len() == 0 {
-		return nil, fault.New(faultName, "There is no policy (*.cedar) in "+dir+".",
-			"Write one, or get a starter with `firma config --posture dev`.")
+		return nil, fault.New(faultName, "there is no policy (*.cedar) in "+dir,
+			"write one, or get a starter with `firma config --posture dev`")
 	}
 	return text.Bytes(), nil
 }
@@ -65,7 +65,7 @@ func appendFile(text *bytes.Buffer, dir string, e fs.DirEntry) error {
 	path := filepath.Join(dir, e.Name())
 	data, err := readRegular(path)
 	if err != nil {
-		return fault.Wrap(err, faultName, path+" cannot be read.", "Check the file's kind, size, mode and owner.")
+		return fault.Wrap(err, faultName, path+" cannot be read", "check the file's kind, size, mode and owner")
 	}
 	text.Write(data)
 	if len(data) > 0 && data[len(data)-1] != '\n' {
@@ -90,8 +90,8 @@ func tooLarge(n int, where string) error {
 	if n <= wire.MaxBundleBytes {
 		return nil
 	}
-	return fault.New(faultName, fmt.Sprintf("The policies in %s are larger than %d bytes.", where, wire.MaxBundleBytes),
-		"Split them over several Authorities; no Sidecar loads more.")
+	return fault.New(faultName, fmt.Sprintf("the policies in %s are larger than %d bytes", where, wire.MaxBundleBytes),
+		"split them over several Authorities; no Sidecar loads more")
 }
 
 // New validates text (against schema, or the built-in one when nil) and returns
@@ -103,8 +103,8 @@ func New(where string, text, schema []byte, ttl time.Duration, now time.Time) (*
 	b := &Bundle{Version: Version(text), Policies: text, Schema: schema, TTL: ttl, Loaded: now}
 	compiled, err := policy.Compile(b.Version, text, schema)
 	if err != nil {
-		return nil, nil, fault.Wrap(err, faultName, "The policies in "+where+" are not valid.",
-			"Correct them; `firma policy validate FILE` shows the place.")
+		return nil, nil, fault.Wrap(err, faultName, "the policies in "+where+" are not valid",
+			"correct them; `firma policy validate FILE` shows the place")
 	}
 	return b, compiled, nil
 }

@@ -41,11 +41,11 @@ func Generate(path string) (ed25519.PublicKey, error) {
 }
 
 func notWritten(path string, err error) error {
-	fix := "Choose a directory you can write to."
+	fix := "choose a directory you can write to"
 	if errors.Is(err, fs.ErrExist) {
-		fix = "A key is never overwritten: move the old file away, or name another with -o."
+		fix = "a key is never overwritten: move the old file away, or name another with -o"
 	}
-	return fault.Wrap(err, faultName, "The key file "+path+" was not written.", fix)
+	return fault.Wrap(err, faultName, "the key file "+path+" was not written", fix)
 }
 
 // create writes data to a file that did not exist, durably.
@@ -66,8 +66,8 @@ func create(path string, data []byte, mode fs.FileMode) error {
 func Load(path string) (*Signer, error) {
 	f, err := os.Open(filepath.Clean(path))
 	if err != nil {
-		return nil, fault.Wrap(err, faultName, "The signing key "+path+" cannot be read.",
-			"Make one with `firma authority generate-key -o "+path+"`, or set key_file in [authority].")
+		return nil, fault.Wrap(err, faultName, "the signing key "+path+" cannot be read",
+			"make one with `firma authority generate-key -o "+path+"`, or set key_file in [authority]")
 	}
 	defer f.Close()
 	if err := private(f); err != nil {
@@ -75,19 +75,19 @@ func Load(path string) (*Signer, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(f, ed25519.PrivateKeySize+1))
 	if err != nil {
-		return nil, fault.Wrap(err, faultName, "The signing key "+path+" cannot be read.", "Check the disk.")
+		return nil, fault.Wrap(err, faultName, "the signing key "+path+" cannot be read", "check the disk")
 	}
 	return parse(path, data)
 }
 
 func parse(path string, data []byte) (*Signer, error) {
-	const fix = "Restore the file from a backup, or make a new key with `firma authority generate-key`."
+	const fix = "restore the file from a backup, or make a new key with `firma authority generate-key`"
 	if len(data) != ed25519.PrivateKeySize {
-		return nil, fault.New(faultName, path+" is not 64 bytes long.", fix)
+		return nil, fault.New(faultName, path+" is not 64 bytes long", fix)
 	}
 	key := ed25519.NewKeyFromSeed(data[:ed25519.SeedSize])
 	if !bytes.Equal(key, data) {
-		return nil, fault.New(faultName, "The two halves of "+path+" do not belong together.", fix)
+		return nil, fault.New(faultName, "the two halves of "+path+" do not belong together", fix)
 	}
 	return &Signer{key}, nil
 }
@@ -100,11 +100,11 @@ func private(f *os.File) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return fault.New(faultName, f.Name()+" is not a regular file.", "Name the key file itself in key_file.")
+		return fault.New(faultName, f.Name()+" is not a regular file", "name the key file itself in key_file")
 	}
 	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
-		return fault.New(faultName, fmt.Sprintf("%s has mode %#o: other accounts can use the key.", f.Name(), mode),
-			"Run `chmod 600 "+f.Name()+"`; if others had access, make a new key.")
+		return fault.New(faultName, fmt.Sprintf("%s has mode %#o: other accounts can use the key", f.Name(), mode),
+			"run `chmod 600 "+f.Name()+"`; if others had access, make a new key")
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func Read(path string) ([]Entry, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fault.Wrap(err, faultName, "The revocation file "+path+" cannot be read.", "Check its mode and owner.")
+		return nil, fault.Wrap(err, faultName, "the revocation file "+path+" cannot be read", "check its mode and owner")
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
@@ -39,13 +39,13 @@ func Read(path string) ([]Entry, error) {
 		err = fmt.Errorf("larger than %d bytes", maxFileBytes)
 	}
 	if err != nil {
-		return nil, fault.Wrap(err, faultName, "The revocation file "+path+" cannot be read.",
-			"Drop what has expired with `firma authority revocations compact`.")
+		return nil, fault.Wrap(err, faultName, "the revocation file "+path+" cannot be read",
+			"drop what has expired with `firma authority revocations compact`")
 	}
 	entries, err := Parse(path, text)
 	if err != nil {
-		return entries, fault.Wrap(err, faultName, "The revocation file "+path+" has a line that is not a revocation.",
-			"Correct the line: TOKEN_ID [at=TIME] [expires=TIME] [REASON]")
+		return entries, fault.Wrap(err, faultName, "the revocation file "+path+" has a line that is not a revocation",
+			"correct the line: TOKEN_ID [at=TIME] [expires=TIME] [REASON]")
 	}
 	return entries, nil
 }
@@ -59,8 +59,8 @@ func Add(path string, e Entry) error {
 		e.Reason = strings.ToValidUTF8(e.Reason[:maxLineBytes/2], "")
 	}
 	if !ValidTokenID(e.TokenID) {
-		return fault.New(faultName, fmt.Sprintf("%.40q is not a token id.", e.TokenID),
-			"Take the token_id from the audit log or the capability file (ctok_…).")
+		return fault.New(faultName, fmt.Sprintf("%.40q is not a token id", e.TokenID),
+			"take the token_id from the audit log or the capability file (ctok_…)")
 	}
 	return locked(path, func() error { return appendLine(path, e.line()) })
 }
@@ -160,11 +160,11 @@ func locked(path string, change func() error) error {
 			break
 		}
 		if !errors.Is(err, fs.ErrExist) {
-			return fault.Wrap(err, faultName, path+" cannot be changed.", "Check the directory's mode and owner.")
+			return fault.Wrap(err, faultName, path+" cannot be changed", "check the directory's mode and owner")
 		}
 		if try == lockTries {
-			return fault.New(faultName, "Another firma process has been changing "+path+" for two seconds.",
-				"Wait for it; if there is none, remove "+lock+".")
+			return fault.New(faultName, "another firma process has been changing "+path+" for two seconds",
+				"wait for it; if there is none, remove "+lock)
 		}
 		time.Sleep(lockPause)
 	}
@@ -176,5 +176,5 @@ func wrapped(path string, err error) error {
 	if err == nil || fault.NameOf(err) != "" {
 		return err
 	}
-	return fault.Wrap(err, faultName, path+" was not changed.", "Check the disk, and the file's mode and owner.")
+	return fault.Wrap(err, faultName, path+" was not changed", "check the disk, and the file's mode and owner")
 }

@@ -87,7 +87,7 @@ func parseLine(line string) (Entry, error) {
 			return e, nil
 		}
 		t, err := time.Parse(time.RFC3339, value)
-		if err != nil {
+		if y := t.UTC().Year(); err != nil || y < 1 || y > 9999 { // what line can write
 			return Entry{}, fmt.Errorf("%.60q is not a time like 2026-01-02T15:04:05Z", value)
 		}
 		*target, rest = t, after

@@ -46,8 +46,8 @@ func openFile(path string) (*file, map[string]Checkpoint, error) {
 }
 
 func broken(path string, err error) error {
-	return fault.Wrap(err, "WitnessFileInvalid", "The witness file "+path+" cannot be used.",
-		"Restore it from a backup; removing it makes this Authority forget every audit log it has seen.")
+	return fault.Wrap(err, "WitnessFileInvalid", "the witness file "+path+" cannot be used",
+		"restore it from a backup; removing it makes this Authority forget every audit log it has seen")
 }
 
 // read returns the newest checkpoint per origin and how many bytes of whole

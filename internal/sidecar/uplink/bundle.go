@@ -140,7 +140,7 @@ func checkBundle(b *firmav1.PolicyBundle) error {
 	default:
 		return nil
 	}
-	return fault.New("PolicyInvalid", "The Authority sent a policy bundle that cannot be used: "+why+".", "Correct the policies of the Authority.")
+	return fault.New("PolicyInvalid", "the Authority sent a policy bundle that cannot be used: "+why, "correct the policies of the Authority")
 }
 
 func digest(b *firmav1.PolicyBundle) (sum [sha256.Size]byte) {

@@ -96,11 +96,11 @@ func (c *Config) finalize() error {
 	}
 	switch {
 	case len(c.PublicKey) != ed25519.PublicKeySize:
-		return invalid("The Authority's public key is not 32 bytes long.", "Set public_key_path in [sidecar.authority] to the Authority's .pub file.")
+		return invalid("the Authority's public key is not 32 bytes long", "set public_key_path in [sidecar.authority] to the Authority's .pub file")
 	case c.MinBackoff < 0 || c.MinBackoff > c.MaxBackoff:
-		return invalid("reconnect_min_backoff is larger than reconnect_max_backoff.", "Swap the two in [sidecar.authority].")
+		return invalid("reconnect_min_backoff is larger than reconnect_max_backoff", "swap the two in [sidecar.authority]")
 	case c.ConnectTimeout < 0 || c.CallTimeout < 0 || c.RevocationGrace < 0 || c.Skew < 0 || c.MaxRevocations < 0:
-		return invalid("A timeout or limit of [sidecar.authority] is negative.", "Leave it out to get the default.")
+		return invalid("a timeout or limit of [sidecar.authority] is negative", "leave it out to get the default")
 	}
 	if c.Request == nil {
 		return nil
@@ -142,21 +142,21 @@ func (r *Request) finalize() error {
 	setDefault(&r.TTL, DefaultTTL)
 	setDefault(&r.RefreshRatio, DefaultRefreshRatio)
 	setDefault(&r.RefreshGrace, DefaultRefreshGrace)
-	const fix = "Correct it in [run] or on the command line."
+	const fix = "correct it in [run] or on the command line"
 	switch {
 	case r.AgentID == "" || r.SessionID == "":
-		return invalid("A capability needs an agent and a session.", fix)
+		return invalid("a capability needs an agent and a session", fix)
 	case len(r.Actions) == 0:
-		return invalid("No action class is requested.", "List some in capability.requested_actions, or leave it out to ask for all.")
+		return invalid("no action class is requested", "list some in capability.requested_actions, or leave it out to ask for all")
 	case r.TTL < time.Second || r.TTL > 100*365*24*time.Hour:
-		return invalid(fmt.Sprintf("A capability cannot live %v.", r.TTL), fix)
+		return invalid(fmt.Sprintf("a capability cannot live %v", r.TTL), fix)
 	case r.RefreshRatio <= 0 || r.RefreshRatio >= 1:
-		return invalid("capability.refresh_ratio is not between 0 and 1.", "Leave it out to get 0.60.")
+		return invalid("capability.refresh_ratio is not between 0 and 1", "leave it out to get 0.60")
 	case r.RefreshGrace < 0:
-		return invalid("capability.grace is negative.", "Leave it out to get 30s.")
+		return invalid("capability.grace is negative", "leave it out to get 30s")
 	}
 	if err := capability.ValidScope(r.Scope); err != nil {
-		return fault.Wrap(err, "ConfigValidation", "The requested scope is not a scope.", fix)
+		return fault.Wrap(err, "ConfigValidation", "the requested scope is not a scope", fix)
 	}
 	return nil
 }
@@ -168,14 +168,14 @@ func (c *Config) checkURL() error {
 	if strings.Contains(shown, "@") {
 		shown = "(a URL with a user or password)"
 	}
-	const fix = "Write it as http://[::1]:50051."
+	const fix = "write it as http://[::1]:50051"
 	switch {
 	case err != nil || u.Host == "" || u.Port() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/":
-		return invalid(fmt.Sprintf("%q is not the URL of an Authority.", shown), fix)
+		return invalid(fmt.Sprintf("%q is not the URL of an Authority", shown), fix)
 	case u.Scheme == "https":
-		return invalid("This release reaches an Authority on loopback only, without TLS.", fix)
+		return invalid("this release reaches an Authority on loopback only, without TLS", fix)
 	case u.Scheme != "http":
-		return invalid(fmt.Sprintf("%q is not a scheme an Authority is reached by.", u.Scheme), fix)
+		return invalid(fmt.Sprintf("%q is not a scheme an Authority is reached by", u.Scheme), fix)
 	}
 	setDefault(&c.ConnectAddr, net.JoinHostPort(u.Hostname(), u.Port()))
 	c.URL = "http://" + u.Host
@@ -187,14 +187,14 @@ func (c *Config) checkURL() error {
 func (c *Config) checkPlaintext() error {
 	host, _, err := net.SplitHostPort(c.ConnectAddr)
 	if err != nil {
-		return invalid(fmt.Sprintf("%q is not an address and a port.", c.ConnectAddr), "Correct connect_addr in [sidecar.authority].")
+		return invalid(fmt.Sprintf("%q is not an address and a port", c.ConnectAddr), "correct connect_addr in [sidecar.authority]")
 	}
 	ip, err := netip.ParseAddr(host)
 	if c.AllowInsecureRemote || host == "localhost" || err == nil && ip.Unmap().IsLoopback() {
 		return nil
 	}
-	return invalid("The Authority at "+c.ConnectAddr+" is on another machine and the connection would not be encrypted.",
-		"Use an Authority on loopback, or set allow_insecure_remote_authority in [sidecar.authority] and bear the risk.")
+	return invalid("the Authority at "+c.ConnectAddr+" is on another machine and the connection would not be encrypted",
+		"use an Authority on loopback, or set allow_insecure_remote_authority in [sidecar.authority] and bear the risk")
 }
 
 func invalid(text, fix string) error { return fault.New("ConfigValidation", text, fix) }

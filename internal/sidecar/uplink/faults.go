@@ -20,12 +20,12 @@ func (u *Uplink) explain(err error) error {
 	}
 	if errors.Is(err, errUnproven) {
 		return fault.Wrap(err, "AuthorityNotAuthentic",
-			"What listens at "+u.cfg.URL+" is not the Authority this Sidecar was told to trust.",
-			"Check public_key_path in [sidecar.authority]; if it is right, find out which program took the address.")
+			"what listens at "+u.cfg.URL+" is not the Authority this Sidecar was told to trust",
+			"check public_key_path in [sidecar.authority]; if it is right, find out which program took the address")
 	}
 	if errors.Is(err, errNotAuthority) {
-		return fault.Wrap(err, "AuthorityTransportAmbiguous", "Something answers at "+u.cfg.URL+", but not as a firma Authority.",
-			"Check the URL; an Authority of another make needs allow_unproven.")
+		return fault.Wrap(err, "AuthorityTransportAmbiguous", "something answers at "+u.cfg.URL+", but not as a firma Authority",
+			"check the URL; an Authority of another make needs allow_unproven")
 	}
 	return u.explainCode(err)
 }
@@ -37,23 +37,23 @@ func (u *Uplink) explainCode(err error) error {
 	}
 	switch c.Code() {
 	case connect.CodePermissionDenied, connect.CodeUnauthenticated:
-		return fault.New("AuthorityAccessDenied", "The Authority at "+u.cfg.URL+" does not know this Sidecar's pre-shared key.",
-			"Give both the same key: pre_shared_key_path or pre_shared_key_env in [sidecar.authority.credentials].")
+		return fault.New("AuthorityAccessDenied", "the Authority at "+u.cfg.URL+" does not know this Sidecar's pre-shared key",
+			"give both the same key: pre_shared_key_path or pre_shared_key_env in [sidecar.authority.credentials]")
 	case connect.CodeInvalidArgument:
-		return fault.New("AuthorityRequestRefused", "The Authority at "+u.cfg.URL+" refused the request: "+quoted(c.Message())+".",
-			"Correct the request; the Authority may be of another release.")
+		return fault.New("AuthorityRequestRefused", "the Authority at "+u.cfg.URL+" refused the request: "+quoted(c.Message()),
+			"correct the request; the Authority may be of another release")
 	case connect.CodeResourceExhausted:
-		return fault.Wrap(err, "PolicyInvalid", fmt.Sprintf("The Authority at %s sent more than a Sidecar takes.", u.cfg.URL),
-			fmt.Sprintf("Keep policies and schema under %d bytes each.", wire.MaxBundleBytes))
+		return fault.Wrap(err, "PolicyInvalid", fmt.Sprintf("the Authority at %s sent more than a Sidecar takes", u.cfg.URL),
+			fmt.Sprintf("keep policies and schema under %d bytes each", wire.MaxBundleBytes))
 	case connect.CodeUnimplemented, connect.CodeUnknown, connect.CodeInternal:
-		return fault.Wrap(err, "AuthorityTransportAmbiguous", "Something answers at "+u.cfg.URL+", but not as a firma Authority.", "Check the URL.")
+		return fault.Wrap(err, "AuthorityTransportAmbiguous", "something answers at "+u.cfg.URL+", but not as a firma Authority", "check the URL")
 	}
 	return u.unreachable(err)
 }
 
 func (u *Uplink) unreachable(err error) error {
-	return fault.Wrap(err, "AuthorityUnreachable", "The Authority at "+u.cfg.URL+" does not answer.",
-		"Start it with `firma authority`, or name another with --authority URL.")
+	return fault.Wrap(err, "AuthorityUnreachable", "the Authority at "+u.cfg.URL+" does not answer",
+		"start it with `firma authority`, or name another with --authority URL")
 }
 
 // quoted makes text of the other end fit for a terminal: at most 200 bytes,

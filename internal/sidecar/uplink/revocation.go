@@ -99,6 +99,6 @@ func replayLength(header string) (n int, ok bool) {
 }
 
 func (u *Uplink) tooMany() error {
-	return fault.New("RevocationCacheFull", fmt.Sprintf("The Authority has revoked more than %d tokens, more than this Sidecar holds: every call is refused.", u.revoked.limit),
-		"Run `firma authority revocations compact` and restart the Sidecar, or raise [sidecar.revocation] capacity.")
+	return fault.New("RevocationCacheFull", fmt.Sprintf("the Authority has revoked more than %d tokens, more than this Sidecar holds: every call is refused", u.revoked.limit),
+		"run `firma authority revocations compact` and restart the Sidecar, or raise [sidecar.revocation] capacity")
 }

@@ -167,18 +167,18 @@ func (r *Request) covers(t *capability.Token) error {
 }
 
 func refused(err error) error {
-	return fault.Wrap(err, "Capability", "The Authority sent a capability that cannot be used.",
-		"Check that public_key_path belongs to this Authority, and that the clocks agree.")
+	return fault.Wrap(err, "Capability", "the Authority sent a capability that cannot be used",
+		"check that public_key_path belongs to this Authority, and that the clocks agree")
 }
 
 // denied maps the contract's deny_reason codes.
 func denied(res *firmav1.IssueCapabilityResponse) error {
-	name, fix := "CapabilityDenied", "Permit it in the Authority's issuance policies, or ask for less."
+	name, fix := "CapabilityDenied", "permit it in the Authority's issuance policies, or ask for less"
 	switch res.GetDenyReason() {
 	case wire.DenyNotRegistered:
-		name, fix = "AgentNotRegistered", "Register the agent with the Authority."
+		name, fix = "AgentNotRegistered", "register the agent with the Authority"
 	case wire.DenyProfileMismatch:
-		name, fix = "AgentProfileMismatch", "Run the agent with the profile it is registered for."
+		name, fix = "AgentProfileMismatch", "run the agent with the profile it is registered for"
 	}
-	return fault.New(name, "The Authority issued no capability: "+quoted(res.GetDenyReason())+": "+quoted(res.GetDenyMessage())+".", fix)
+	return fault.New(name, "the Authority issued no capability: "+quoted(res.GetDenyReason())+": "+quoted(res.GetDenyMessage()), fix)
 }

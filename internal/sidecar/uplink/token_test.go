@@ -152,21 +152,21 @@ func TestBackoff(t *testing.T) {
 func TestRenewalFailsAndRecovers(t *testing.T) {
 	f := newFake(t)
 	w := newWaits()
-	start, later := time.Now(), new(atomic.Int64)
+	start, later := time.Now().Truncate(time.Second), new(atomic.Int64)
 	broken := make(chan bool, 1)
 	broken <- false
-	good := f.issue
 	f.issue = func(r *firmav1.IssueCapabilityRequest) (*firmav1.IssueCapabilityResponse, error) {
 		bad := <-broken
 		broken <- bad
 		if bad {
 			return &firmav1.IssueCapabilityResponse{DenyReason: wire.DenyPolicy}, nil
 		}
-		return good(r)
+		c := claims(r)
+		c.IssuedAt, c.Expiry = start, start.Add(31*time.Second) // renewed after a second
+		return f.grant(t, c), nil
 	}
 	cfg := f.config()
 	cfg.After, cfg.Now = w.After, func() time.Time { return start.Add(time.Duration(later.Load())) }
-	cfg.Request.TTL = 31 * time.Second // renewed after a second
 	u := started(t, cfg)
 	before := u.Tokens()
 
@@ -184,14 +184,14 @@ func TestRenewalFailsAndRecovers(t *testing.T) {
 		a.fire <- start
 		step = min(2*step, 30*time.Second)
 	}
+	last := w.next(t, func(d time.Duration) bool { return d >= 15*time.Second && !fixed(d) })
 	<-broken
 	broken <- false
-	w.next(t, func(d time.Duration) bool { return d >= 15*time.Second && !fixed(d) }).fire <- start
+	last.fire <- start
 	eventually(t, "the renewal", func() bool { return u.Tokens() != before })
 }
 
 func TestSeedsAreServedBesideOrInsteadOfARequest(t *testing.T) {
-	f := newFake(t)
 	c, err := intent.FromAbsolute("GET", "http://h.test/")
 	if err != nil {
 		t.Fatal(err)
@@ -200,24 +200,19 @@ func TestSeedsAreServedBesideOrInsteadOfARequest(t *testing.T) {
 	seed := &capability.Token{Claims: capability.Claims{TokenID: "ctok_seed", AgentID: "agent", SessionID: "session",
 		ActionSet: []string{"credential.read"}, ResourceScope: "*", IssuedAt: now, Expiry: now.Add(time.Hour)}}
 	for _, asking := range []bool{false, true} {
+		f := newFake(t)
 		cfg := f.config()
 		cfg.Seeds = []*capability.Token{seed}
 		if !asking {
 			cfg.Request = nil
 			f.issue = nil // would crash
-		} else {
-			f.issue = newFake(t).issue
-			other := f
-			f.issue = func(r *firmav1.IssueCapabilityRequest) (*firmav1.IssueCapabilityResponse, error) {
-				return other.grant(t, claims(r)), nil
-			}
 		}
 		u := started(t, cfg)
 		if _, refusal := u.Tokens().Select("session", "credential.read", &c, now, 0, u.Revoked); refusal != nil {
 			t.Errorf("asking %v: %v", asking, refusal)
 		}
-		if want := 1; asking && u.Tokens().Len() != want+1 {
-			t.Errorf("asking: %d tokens", u.Tokens().Len())
+		if want := map[bool]int{false: 1, true: 2}[asking]; u.Tokens().Len() != want {
+			t.Errorf("asking %v: %d tokens, want %d", asking, u.Tokens().Len(), want)
 		}
 	}
 }

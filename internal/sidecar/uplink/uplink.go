@@ -54,7 +54,6 @@ func New(cfg Config) (*Uplink, error) {
 func (u *Uplink) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, u.cfg.CallTimeout)
 	defer cancel()
-	stop := context.AfterFunc(ctx, u.cancel) // an unfinished start ends everything
 	first := make(chan error, 3)
 	waiting := 2
 	u.tasks.Go(func() { u.keepBundle(once(first)) })
@@ -68,10 +67,6 @@ func (u *Uplink) Start(ctx context.Context) error {
 			u.Close()
 			return err
 		}
-	}
-	if !stop() {
-		u.Close()
-		return u.unreachable(context.Cause(ctx))
 	}
 	return nil
 }

@@ -33,8 +33,8 @@ func (u *Uplink) Witness(ctx context.Context, c Checkpoint) error {
 		Origin: c.Origin, Size: c.Size, RootHash: c.Root, Checkpoint: c.Text, Credentials: u.credentials(),
 	}))
 	if connect.CodeOf(err) == connect.CodeFailedPrecondition {
-		return fault.Wrap(err, "AuditLogRewritten", "The Authority has seen another state of this audit log: "+c.Origin+".",
-			"Keep the log and its state directory as they are and run `firma audit verify`.")
+		return fault.Wrap(err, "AuditLogRewritten", "the Authority has seen another state of this audit log: "+c.Origin,
+			"keep the log and its state directory as they are and run `firma audit verify`")
 	}
 	return u.explain(err)
 }
