@@ -22,14 +22,12 @@ type auditOptions struct {
 }
 
 func auditCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "audit", Short: "Verify what a run recorded"}
-	cmd.AddCommand(auditVerifyCommand(), auditProveCommand())
-	return cmd
+	return group("audit", "Verify what a run recorded", auditVerifyCommand(), auditProveCommand())
 }
 
 func (o *auditOptions) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.key, "key", "", "public key of the audit log, PEM (default: the state directory's)")
-	cmd.Flags().StringVar(&o.stateDir, "state-dir", "", "where audit logs and keys are kept")
+	cmd.Flags().StringVar(&o.key, "key", "", "`FILE` public key of the log, PEM (default: the state directory's)")
+	cmd.Flags().StringVar(&o.stateDir, "state-dir", "", "`DIR` where audit logs and keys are kept")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
 }
 
@@ -44,7 +42,8 @@ logs that were removed whole are found.
 
 Exit status: 0 when every log is sealed and unchanged, 1 when something was
 changed (each finding is named), 2 when a log can't be read, 3 when nothing was
-changed but a log has no final checkpoint: it is in use, or its writer was killed.`,
+changed but a log has no final checkpoint: it is in use, or its writer was
+killed.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.verify(cmd, args) },
 	}
 	o.flags(cmd)
@@ -98,8 +97,8 @@ func auditProveCommand() *cobra.Command {
 	var o auditOptions
 	cmd := &cobra.Command{
 		Use:   "prove LOG EVENT",
-		Short: "Print the proof that an event is in a log (event id or sequence number)",
-		Args:  cobra.ExactArgs(2),
+		Short: "Print the proof that an event, by id or number, is in a log",
+		Args:  arguments(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := audit.Prove(args[0], args[1])
 			if err != nil {

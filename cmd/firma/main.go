@@ -32,19 +32,15 @@ type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
+// exitRunFailed is firma run's status for every failure of its own.
+const exitRunFailed = 125
+
 // firma runs one command line and returns its exit status: 0, 1 for a failure, 2
 // for wrong usage; firma run has its own (docs/cli.md).
 func firma(args []string) int {
-	// firma run forwards signals to the agent itself.
-	ctx := context.Background()
-	if len(args) > 0 && args[0] != "run" {
-		var stop context.CancelFunc
-		ctx, stop = signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
-		defer stop()
-	}
 	root := rootCommand()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(context.Background())
 	var exit exitError
 	switch {
 	case err == nil:
@@ -52,27 +48,64 @@ func firma(args []string) int {
 	case errors.As(err, &exit):
 		return int(exit)
 	}
+	if fault.NameOf(err) == "" && strings.HasPrefix(err.Error(), "unknown command ") {
+		err = fault.New(fault.ArgumentInvalid, err.Error(), "see: "+cmd.CommandPath()+" --help")
+	}
 	report(os.Stderr, err)
-	var usage usageError
-	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown ") {
+	switch {
+	case isRun(cmd):
+		return exitRunFailed
+	case fault.Usage(err):
 		return 2
 	}
 	return 1
 }
 
-// usageError is a command line that can't be meant.
-type usageError struct{ error }
+func isRun(cmd *cobra.Command) bool { return cmd.CommandPath() == "firma run" }
 
 func rootCommand() *cobra.Command {
+	var log logging
 	root := &cobra.Command{
 		Use:           "firma",
 		Short:         "Run an AI agent where nothing leaves but through a policy",
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
+			if !isRun(cmd) { // firma run forwards signals to the agent itself
+				ctx, _ := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+				cmd.SetContext(ctx)
+			}
+		},
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(runCommand(), sidecarCommand(), authorityCommand(), auditCommand(), versionCommand())
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fault.New(fault.ArgumentInvalid, err.Error(), "see: "+cmd.CommandPath()+" --help")
+	})
+	readableHelp(root)
+	log.flags(root)
+	root.AddCommand(runCommand(&log), sidecarCommand(&log), authorityCommand(&log), policyCommand(), auditCommand(), versionCommand())
 	return root
+}
+
+// group is a command that only holds others.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fault.New(fault.ArgumentInvalid, fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath()), "see: "+cmd.CommandPath()+" --help")
+		}
+		return cmd.Help()
+	}}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+// arguments makes a wrong number of arguments a usage error.
+func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return fault.New(fault.ArgumentInvalid, err.Error(), "see: "+cmd.CommandPath()+" --help")
+		}
+		return nil
+	}
 }
 
 // report prints an error for the person who has to act on it: its name, what

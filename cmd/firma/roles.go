@@ -12,17 +12,17 @@ import (
 
 // roleCommand is a role that firma run starts beside an agent, on an inherited
 // control descriptor.
-func roleCommand(name, short string, serve func(ctx context.Context, ctl *os.File, log *slog.Logger) error) *cobra.Command {
+func roleCommand(name, short string, lf *logging, serve func(ctx context.Context, ctl *os.File, log *slog.Logger) error) *cobra.Command {
 	var fd int
 	cmd := &cobra.Command{
 		Use:   name,
 		Short: short,
-		Args:  cobra.NoArgs,
+		Args:  arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if fd < 3 {
 				return fault.New("NotImplemented", "firma "+name+" runs only as a part of firma run yet", "use: firma run -- COMMAND")
 			}
-			log, err := newLogger("", os.Stderr)
+			log, _, err := lf.open(name, os.Stderr)
 			if err != nil {
 				return err
 			}

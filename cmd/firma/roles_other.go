@@ -15,10 +15,6 @@ func unsupported(context.Context, *os.File, *slog.Logger) error {
 	return errors.New("this role needs a Unix system")
 }
 
-func sidecarCommand() *cobra.Command {
-	return roleCommand("sidecar", "Run the enforcement pipeline", unsupported)
-}
-
-func authorityCommand() *cobra.Command {
-	return roleCommand("authority", "Run the control plane", unsupported)
+func sidecarCommand(log *logging) *cobra.Command {
+	return roleCommand("sidecar", "Run the enforcement pipeline", log, unsupported)
 }

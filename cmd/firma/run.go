@@ -1,10 +1,6 @@
 package main
 
-import (
-	"strings"
-
-	"github.com/spf13/cobra"
-)
+import "github.com/spf13/cobra"
 
 // runOptions are the flags of firma run.
 type runOptions struct {
@@ -17,7 +13,7 @@ type runOptions struct {
 	allow            []string
 	startupTimeout   int
 	quiet            bool
-	logFilter        string
+	log              *logging
 }
 
 const runLong = `Run a command in a sandbox whose only way out is the policy Sidecar.
@@ -34,8 +30,8 @@ const runExample = `  firma run --authority local -- curl https://example.com
   firma run --authority local --allow example.com -- curl https://example.com
   firma run --profile codex -- codex`
 
-func runCommand() *cobra.Command {
-	var o runOptions
+func runCommand(log *logging) *cobra.Command {
+	o := runOptions{log: log}
 	cmd := &cobra.Command{
 		Use:     "run [flags] -- COMMAND [ARGS...]",
 		Short:   "Run a command in a sandbox behind the Sidecar",
@@ -52,19 +48,21 @@ func runCommand() *cobra.Command {
 			return nil
 		},
 	}
+	o.flags(cmd)
+	return cmd
+}
+
+func (o *runOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	f.SortFlags = false
-	f.StringVar(&o.profile, "profile", "", "what the sandbox shows: generic (default: system and current\ndirectory, read-only) or codex (workspace writable)")
-	f.StringVar(&o.authority, "authority", "", "local: a Mini Authority for this run; or the URL of one")
-	f.StringVar(&o.authorityProfile, "authority-profile", "developer", "what the local Mini Authority grants; developer only")
-	f.StringVar(&o.sidecar, "sidecar", "", "local (default): a Sidecar for this run")
-	f.StringArrayVar(&o.allow, "allow", nil, "allow HOST[:PORT] for this run; repeatable; recorded")
-	f.StringVar(&o.config, "config", "", "configuration file (default: discovered)")
-	f.StringVar(&o.stateDir, "state-dir", "", "where audit logs and keys are kept")
-	f.IntVar(&o.startupTimeout, "sidecar-startup-timeout-secs", 10, "longest wait for the Sidecar, in seconds")
-	f.BoolVar(&o.quiet, "quiet", false, "no summary at the end")
-	f.StringVar(&o.logFilter, "log-filter", "", "what is logged to stderr: error, warn, info, debug")
-	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), "FlagUsages", "FlagUsagesWrapped 78"))
-	return cmd
+	f.StringVar(&o.profile, "profile", "", "`NAME` what the sandbox shows: generic (default: the system and the current directory, read-only), codex (the workspace, writable) or a profile of the configuration")
+	f.StringVar(&o.config, "config", "", "`FILE` configuration, TOML or YAML (default: discovered)")
+	f.StringVar(&o.authority, "authority", "", "`local|URL` a Mini Authority for this run, or one that runs elsewhere")
+	f.StringVar(&o.authorityProfile, "authority-profile", "developer", "`NAME` what a local Mini Authority grants (default developer, the only one)")
+	f.StringVar(&o.sidecar, "sidecar", "", "`local|URL` a Sidecar for this run (default), or one that runs at tcp://HOST:PORT or unix:///PATH")
+	f.StringArrayVar(&o.allow, "allow", nil, "`HOST[:PORT]` allow this destination for this run; repeatable; recorded")
+	f.IntVar(&o.startupTimeout, "sidecar-startup-timeout-secs", 10, "`N` longest wait for the start in seconds (default 10)")
+	f.StringVar(&o.stateDir, "state-dir", "", "`DIR` where audit logs and keys are kept")
+	f.BoolVar(&o.quiet, "quiet", false, "print no notes and no summary")
 }

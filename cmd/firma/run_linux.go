@@ -57,7 +57,7 @@ func (o *runOptions) settle(args []string, std launch.Streams) (launch.Options, 
 	if err != nil {
 		return launch.Options{}, err
 	}
-	log, err := newLogger(o.logFilter, os.Stderr)
+	log, _, err := o.log.open("run", os.Stderr)
 	if err != nil {
 		return launch.Options{}, err
 	}
@@ -82,13 +82,4 @@ func startupTimeout(secs int) time.Duration {
 		secs = 10
 	}
 	return time.Duration(secs) * time.Second
-}
-
-func firstOf(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }

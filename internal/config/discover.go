@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -14,28 +15,61 @@ type Where struct {
 	Explicit string // --config
 	Dir      string // working directory
 	Home     string
+	State    string // --state-dir
 	Getenv   func(string) string
 }
 
+// The sources of a configuration, as they are logged.
+const (
+	SourceFlag    = "--config"
+	SourceEnv     = "FIRMA_CONFIG"
+	SourceProject = "project"
+	SourceUser    = "user"
+	SourceSystem  = "system"
+)
+
 // Discover loads the configuration: --config, then $FIRMA_CONFIG, then the
-// user's file, then the system's. No file is not an error: the zero Config is
-// returned. A file that exists and can't be used never falls through to the next.
+// nearest .firma/firma.toml at or above the working directory if it is trusted,
+// then the user's file, then the system's. No file is not an error: the zero
+// Config is returned. A file that exists and can't be used never falls through to
+// the next.
 //
-// A .firma/firma.toml at or above the working directory may have been planted by
-// whoever wrote the repository, so it is refused until trusted explicitly.
+// A file of profiles and defaults only, which --config takes, is laid over the
+// configuration that is found without it.
 func Discover(w Where) (*Config, error) {
-	for _, p := range []string{w.Explicit, w.Getenv("FIRMA_CONFIG")} {
-		if p != "" {
-			return Load(p)
-		}
+	if w.Explicit == "" {
+		return discover(w)
+	}
+	c, err := Load(w.Explicit)
+	if err != nil {
+		return nil, err
+	}
+	c.Source = SourceFlag
+	if c.overrides == nil {
+		return c, nil
+	}
+	under, err := discover(w)
+	if err != nil {
+		return nil, err
+	}
+	under.overrides = c.overrides
+	return under, nil
+}
+
+func discover(w Where) (*Config, error) {
+	if p := w.Getenv("FIRMA_CONFIG"); p != "" {
+		return sourced(SourceEnv)(Load(p))
 	}
 	if p := walkUp(w.Dir); p != "" {
-		return nil, fault.New("ConfigNotTrusted", p+" lies in the project, where the agent or a cloned repository could have put it",
-			"read it, then pass it explicitly: firma run --config "+p+" …; or remove it")
+		return sourced(SourceProject)(loadTrusted(w, p))
 	}
-	for _, p := range userFiles(w) {
+	for i, p := range userFiles(w) {
+		source := SourceUser
+		if i == len(userFiles(w))-1 {
+			source = SourceSystem
+		}
 		if _, err := os.Lstat(p); err == nil {
-			return Load(p)
+			return sourced(source)(loadOwn(p))
 		} else if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrPermission) {
 			return nil, fault.Wrap(err, "ConfigParse", p+" can't be inspected", "check its permissions")
 		}
@@ -43,9 +77,51 @@ func Discover(w Where) (*Config, error) {
 	return &Config{}, nil
 }
 
+// sourced notes where a whole configuration came from. Only --config takes a file
+// of profiles.
+func sourced(source string) func(*Config, error) (*Config, error) {
+	return func(c *Config, err error) (*Config, error) {
+		if err != nil {
+			return nil, err
+		}
+		if c.overrides != nil {
+			return nil, fault.New("ConfigValidation", c.Path+" holds only profiles and defaults", "write them below [run], or pass the file with --config")
+		}
+		c.Source = source
+		return c, nil
+	}
+}
+
+// loadOwn loads a file that only this user or root may have written.
+func loadOwn(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fault.Wrap(err, "ConfigParse", "the configuration "+path+" can't be read", "check its owner and mode")
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil {
+		err = onlyOurs(info)
+	}
+	if err != nil {
+		return nil, fault.Wrap(err, "ConfigNotTrusted", path+" may have been written by somebody else", fmt.Sprintf("run `chmod go-w %s`, make it yours, or pass it with --config", path))
+	}
+	data, err := readAll(f)
+	if err != nil {
+		return nil, fault.Wrap(err, "ConfigParse", "the configuration "+path+" can't be read", "check the disk")
+	}
+	return load(path, data)
+}
+
 func walkUp(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
 	for d := dir; ; d = filepath.Dir(d) {
-		p := filepath.Join(d, ".firma", "firma.toml")
+		p := filepath.Join(d, projectFile)
 		if _, err := os.Lstat(p); err == nil {
 			return p
 		}
@@ -54,6 +130,9 @@ func walkUp(dir string) string {
 		}
 	}
 }
+
+// projectFile is where a project keeps its configuration.
+var projectFile = filepath.Join(".firma", "firma.toml")
 
 // UserFile is where this user's configuration lies, and where a persisted choice
 // is written.
@@ -73,7 +152,7 @@ func userFiles(w Where) []string {
 // StateDir is where audit logs, keys and caches live: --state-dir, then
 // $FIRMA_STATE_DIR, then the XDG state directory.
 func StateDir(w Where, explicit string) (string, error) {
-	for _, p := range []string{explicit, w.Getenv("FIRMA_STATE_DIR")} {
+	for _, p := range []string{explicit, w.State, w.Getenv("FIRMA_STATE_DIR")} {
 		if p != "" {
 			return filepath.Abs(p)
 		}

@@ -41,16 +41,20 @@ func (r *run) startAuthority(t *spawn.Thread) error {
 	if r.opts.Authority != Local {
 		return nil
 	}
+	c, err := startChild(t, "authority", nil)
+	r.own(func() { r.authority = c })
+	return err
+}
+
+func (r *run) instructAuthority() error {
+	if r.authority == nil {
+		return nil
+	}
 	start, err := r.authorityStart()
 	if err != nil {
 		return err
 	}
-	c, err := startChild(t, "authority", nil)
-	if err != nil {
-		return err
-	}
-	r.own(func() { r.authority = c })
-	return c.ctl.Send(control.Message{Kind: control.KindStart, Authority: start})
+	return r.authority.ctl.Send(control.Message{Kind: control.KindStart, Authority: start})
 }
 
 func (r *run) authorityStart() (*control.AuthorityStart, error) {
@@ -76,15 +80,16 @@ func (r *run) authorityStart() (*control.AuthorityStart, error) {
 
 func (r *run) startSidecar(t *spawn.Thread) error {
 	c, err := startChild(t, "sidecar", nil)
-	if err != nil {
-		return err
-	}
 	r.own(func() { r.sidecar = c })
+	return err
+}
+
+func (r *run) instructSidecar() error {
 	start, err := r.sidecarStart()
 	if err != nil {
 		return err
 	}
-	return c.ctl.Send(control.Message{Kind: control.KindStart, Sidecar: start})
+	return r.sidecar.ctl.Send(control.Message{Kind: control.KindStart, Sidecar: start})
 }
 
 func (r *run) sidecarStart() (*control.SidecarStart, error) {

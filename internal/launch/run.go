@@ -29,6 +29,7 @@ type run struct {
 	ids     identities
 	view    *profile.View
 	bwrap   string
+	filter  []byte
 	streams *streams
 
 	mu        sync.Mutex // guards the three below against an early end
@@ -53,10 +54,9 @@ func Run(ctx context.Context, o Options, std Streams) (int, error) {
 	runtime.GOMAXPROCS(1) // it waits and copies; see startChild
 	r := &run{opts: o, std: std, started: make(chan struct{}), ctrlZ: make(chan struct{}, 1)}
 	r.ids = identities{sandbox: ids.New(ids.Sandbox), session: sessionID(), agent: "local-dev", psk: randomKey()}
-	if err := r.resolve(); err != nil {
+	if err := r.check(); err != nil {
 		return ExitFailure, err
 	}
-	r.warn()
 	r.progress = newProgress(std.Err, o.Quiet)
 	defer r.progress.stop()
 	stopSignals := r.forwardSignals()
@@ -69,7 +69,20 @@ func Run(ctx context.Context, o Options, std Streams) (int, error) {
 	return r.wait(ctx)
 }
 
-// resolve is the seed's first box: profile, configuration, backend.
+// check is what can be refused before any process is started: backend, filter,
+// profile name.
+func (r *run) check() error {
+	var err error
+	if r.bwrap, err = bwrap.Find(); err != nil {
+		return err
+	}
+	if r.filter, err = seccomp.Compile(); err != nil {
+		return fault.Wrap(err, "UnsupportedBackend", "the syscall filter can't be made for this machine", "run on amd64 or arm64")
+	}
+	return nil
+}
+
+// resolve looks at the host for what the profile shows of it.
 func (r *run) resolve() error {
 	host, err := r.host()
 	if err != nil {
@@ -78,13 +91,8 @@ func (r *run) resolve() error {
 	if r.view, err = profile.Resolve(r.opts.Profile, host); err != nil {
 		return err
 	}
-	if r.bwrap, err = bwrap.Find(); err != nil {
-		return err
-	}
-	r.view.Spec.Seccomp, err = seccomp.Compile()
-	if err != nil {
-		return fault.Wrap(err, "UnsupportedBackend", "the syscall filter can't be made for this machine", "run on amd64 or arm64")
-	}
+	r.view.Spec.Seccomp = r.filter
+	r.warn()
 	return nil
 }
 
@@ -111,15 +119,7 @@ func (r *run) start(ctx context.Context) error {
 		r.abort(fault.New("StartupTimeout", "the run did not start within "+r.opts.StartupTimeout.String(), "raise --sidecar-startup-timeout-secs, or see what is slow with --log-filter debug"))
 	})
 	defer timeout.Stop()
-	children, err := spawn.NewThread(nil)
-	if err != nil {
-		return err
-	}
-	var g group
-	g.do(func() error { return r.startAuthority(children) })
-	g.do(func() error { return r.startSidecar(children) })
-	g.do(r.startSandbox)
-	if err := g.wait(); err != nil {
+	if err := r.spawn(); err != nil {
 		return r.startupError(err)
 	}
 	steps := []struct {
@@ -139,6 +139,25 @@ func (r *run) start(ctx context.Context) error {
 			return r.startupError(err)
 		}
 		r.opts.Log.Debug("startup step done", "step", s.what, "took", time.Since(begun))
+	}
+	return nil
+}
+
+// spawn starts all parts, none of which waits for another: the roles first, since
+// they have the most to do; what they are to be follows while they boot.
+func (r *run) spawn() error {
+	children, err := spawn.NewThread(nil)
+	if err != nil {
+		return err
+	}
+	for _, step := range []func() error{
+		func() error { return r.startAuthority(children) },
+		func() error { return r.startSidecar(children) },
+		r.resolve, r.instructAuthority, r.startSandbox, r.instructSidecar,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func (b *Bundle) Evaluate(r Request) (res Result) {
 	case r.AgentID == "" || r.ResourceID == "":
 		return denied("the request names no agent or no resource")
 	}
-	return b.decide(&r, t)
+	return b.byCount(&r, t, b.decide(&r, t))
 }
 
 func (b *Bundle) decide(r *Request, t *target) Result {

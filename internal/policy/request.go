@@ -24,8 +24,10 @@ type Request struct {
 // Result is the answer. The zero value denies; callers treat it as FailClosed.
 type Result struct {
 	Outcome verdict.Outcome // Allow, Deny, Modify, StepUp or Defer
-	Reason  verdict.Reason  // None for Allow and Modify
-	Detail  string          // one sentence; names policies, never values of the request
+	// Reason is None for Allow and Modify, CapabilityScopeMismatch for a Deny that
+	// only the session's action_count caused, else PolicyDenied.
+	Reason verdict.Reason
+	Detail string // one sentence; names policies, never values of the request
 
 	// Policies are the ids of the policies that decided, sorted: the permits of
 	// an Allow, the forbids of anything else, none when nothing matched.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 )
 
@@ -64,6 +66,11 @@ func askNpm(ctx context.Context, h *host) ([]string, error) {
 		return nil, nil
 	}
 	quiet := []string{"npm_config_local_prefix=", "npm_config_logs_max=0", "npm_config_update_notifier=false"}
+	if runtime.GOOS != "windows" {
+		// Asking must not make ~/.npm in a home that has none; npm copes with a
+		// cache that can't exist.
+		quiet = append(quiet, "npm_config_cache="+os.DevNull+"/none")
+	}
 	out, err := h.run(ctx, exe, quiet, "config", "list", "--json")
 	if err != nil {
 		return nil, err

@@ -69,6 +69,7 @@ func conditional() []branch {
 		// into a console, TIOCSETD loads line disciplines.
 		{unix.SYS_IOCTL, refuseValues(1, unix.TIOCSTI, unix.TIOCLINUX, unix.TIOCSETD)},
 		{unix.SYS_SOCKET, socketFamilies()},
+		{unix.SYS_SOCKETPAIR, connectedPairs()},
 	}
 }
 
@@ -93,8 +94,8 @@ func refuseValues(arg int, values ...uint32) []bpf.Instruction {
 
 // socketFamilies allows IPv4, IPv6 and routing netlink (getaddrinfo lists
 // interfaces). AF_UNIX sockets are refused, since a socket file that some host
-// process made in a mounted directory would answer; socketpair(2), which
-// runtimes use for their pipes, is another call and stays allowed.
+// process made in a mounted directory would answer; connectedPairs is the other
+// way to get one.
 func socketFamilies() []bpf.Instruction {
 	return []bpf.Instruction{
 		bpf.LoadAbsolute{Off: lowWord(0), Size: 4},
@@ -104,6 +105,22 @@ func socketFamilies() []bpf.Instruction {
 		bpf.RetConstant{Val: retErrno(unix.EPERM)},
 		bpf.LoadAbsolute{Off: lowWord(2), Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.NETLINK_ROUTE, SkipTrue: 1},
+		bpf.RetConstant{Val: retErrno(unix.EPERM)},
+		bpf.RetConstant{Val: retAllow},
+	}
+}
+
+// connectedPairs allows the socketpair(2) of two stream or two seqpacket sockets,
+// which runtimes use for their pipes: these stay bound to each other. A datagram
+// socket, and SOCK_RAW is another word for it, takes a new address with each
+// sendto(2), and so would reach every socket file after all.
+func connectedPairs() []bpf.Instruction {
+	const typeMask = 0xf // SOCK_TYPE_MASK: without SOCK_CLOEXEC and SOCK_NONBLOCK
+	return []bpf.Instruction{
+		bpf.LoadAbsolute{Off: lowWord(1), Size: 4},
+		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: typeMask},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SOCK_STREAM, SkipTrue: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SOCK_SEQPACKET, SkipTrue: 1},
 		bpf.RetConstant{Val: retErrno(unix.EPERM)},
 		bpf.RetConstant{Val: retAllow},
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 
 	"firma/internal/verdict"
 )
@@ -12,6 +13,9 @@ import (
 // resolve asks for host as a rooted name: with a search suffix the name dialled
 // would differ from the name judged.
 func (d *Dialer) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+	if isLocalhost(host) {
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, nil
+	}
 	addrs, err := d.resolver.LookupNetIP(ctx, "ip", host+".")
 	if err != nil {
 		return nil, resolveError(ctx, host, err)
@@ -20,6 +24,13 @@ func (d *Dialer) resolve(ctx context.Context, host string) ([]netip.Addr, error)
 		return nil, &Error{verdict.ConnectorFailure, "resolving " + host + " gave no address", nil}
 	}
 	return addrs, nil
+}
+
+// isLocalhost reports whether the name means this machine by definition (RFC 6761,
+// section 6.3). No resolver is asked: some would forward the question, and a rooted
+// "localhost." is not found in the hosts file.
+func isLocalhost(host string) bool {
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
 func resolveError(ctx context.Context, host string, err error) *Error {

@@ -182,6 +182,9 @@ func (e *Enforcer) stage2(j *judgement, class action.Class) {
 	res := bundle.Evaluate(req)
 	j.d.Outcome, j.d.Reason, j.d.Detail = res.Outcome, res.Reason, res.Detail
 	j.d.RedactHeaders, j.d.RetryAfter = res.RedactHeaders, res.RetryAfter
+	if res.Reason == verdict.CapabilityScopeMismatch {
+		j.d.Hint = slowDown
+	}
 	if len(res.Errors) > 0 { // for the operator only: they may quote the request
 		e.cfg.Log.Warn("policies failed to evaluate", "errors", res.Errors)
 	}
@@ -190,6 +193,9 @@ func (e *Enforcer) stage2(j *judgement, class action.Class) {
 	}
 	e.session.decided(class, j.d)
 }
+
+// slowDown is for a loop that a policy on action_count stopped.
+const slowDown = "raise the action_count threshold in the policies, or scope that rule more narrowly; the count starts again with the next session"
 
 // method is the one that takes effect upstream.
 func method(c *intent.Call) string {

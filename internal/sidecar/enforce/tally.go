@@ -95,7 +95,12 @@ func fix(destination string, d verdict.Decision) string {
 		return "name the address in [sidecar.egress].allowed_cidrs, or the host in [sidecar.egress.hosts]"
 	case verdict.PolicyBundleStale, verdict.PolicyBundleNotReady, verdict.RevocationCacheNotReady:
 		return "check that the Authority is running and reachable"
-	case verdict.CapabilityScopeMismatch, verdict.CapabilityNotFound, verdict.CapabilityExpired, verdict.CapabilityRevoked:
+	case verdict.CapabilityScopeMismatch:
+		if d.Hint != "" {
+			return d.Hint
+		}
+		return "issue a capability for " + d.ActionClass + " on " + destination
+	case verdict.CapabilityNotFound, verdict.CapabilityExpired, verdict.CapabilityRevoked:
 		return "issue a capability for " + d.ActionClass + " on " + destination
 	}
 	return ""

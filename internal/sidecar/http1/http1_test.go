@@ -384,7 +384,8 @@ func TestUpgradeAndOptions(t *testing.T) {
 
 func TestManagedAndTrailerFields(t *testing.T) {
 	for _, n := range []string{"Host", "TE", "Trailer", "Upgrade", "Connection", "Keep-Alive", "Content-Length", "HTTP2-Settings",
-		"Transfer-Encoding", "Proxy-Connection", "Proxy-Authorization", "Proxy_Authorization", "Expect"} {
+		"Transfer-Encoding", "Proxy-Connection", "Proxy-Authorization", "Proxy_Authorization", "Expect",
+		"Proxy-1", "Proxy-12", "Proxy-Anything", "Proxy-Elevenlets"} {
 		if !Managed([]byte(n)) || TrailerField([]byte(n)) {
 			t.Errorf("%s would be copied", n)
 		}

@@ -26,6 +26,9 @@ func AppendChunkSize(dst []byte, n int) []byte {
 // (RFC 9110, section 7.6.1): it frames the message, describes the connection or
 // talks to the proxy, and is never copied from one side to the other.
 func Managed(name []byte) bool {
+	if HasPrefixFold(name, "proxy-") || HasPrefixFold(name, "proxy_") {
+		return true
+	}
 	switch len(name) {
 	case 2:
 		return EqualFold(name, "te")
@@ -40,11 +43,9 @@ func Managed(name []byte) bool {
 	case 14:
 		return EqualFold(name, "content-length") || EqualFold(name, "http2-settings")
 	case 17:
-		if EqualFold(name, "transfer-encoding") {
-			return true
-		}
+		return EqualFold(name, "transfer-encoding")
 	}
-	return HasPrefixFold(name, "proxy-") || HasPrefixFold(name, "proxy_")
+	return false
 }
 
 // TrailerField reports whether a field that came as a trailer may be passed on

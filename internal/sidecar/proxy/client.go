@@ -21,19 +21,21 @@ type client struct {
 	up       sink
 	chunked  bool
 	done     chan struct{}
-	pumped   atomic.Bool // nothing more will be sent upstream
+	complete atomic.Bool // the whole request was sent
+	pumped   atomic.Bool // nothing more will be sent; set after complete
 	stopping atomic.Bool
 
 	// Valid once done is closed.
-	sent     int64 // bytes of the body
-	complete bool  // the whole body was sent
-	err      error // why it closed the upstream connection, if it did
+	sent int64 // bytes of the body
+	err  error // why it closed the upstream connection, if it did
 }
 
 // watch starts the goroutine.
 func (x *exchange) watch() {
 	w := &client{c: x.c, u: x.u, body: &x.body, done: make(chan struct{}), chunked: x.c.req.Framing == http1.Chunked}
 	w.up.to = x.u.nc
+	w.complete.Store(x.inline)
+	w.pumped.Store(x.inline)
 	x.watched = w
 	x.c.setReadDeadline(time.Time{})
 	go w.run()
@@ -49,7 +51,7 @@ func (w *client) run() {
 	}()
 	defer w.up.release()
 	err := w.pump()
-	w.complete = w.body.Ended() && err == nil
+	w.complete.Store(err == nil)
 	w.pumped.Store(true)
 	var send *sendError
 	switch {
@@ -70,7 +72,7 @@ func (w *client) fail(err error) {
 
 // pump sends what is left of the request body, each piece as soon as it is there.
 func (w *client) pump() error {
-	for {
+	for !w.complete.Load() {
 		p, err := w.body.Next()
 		switch {
 		case p != nil:
@@ -91,6 +93,7 @@ func (w *client) pump() error {
 			}
 		}
 	}
+	return nil
 }
 
 // finish ends a chunked body. Its trailers are dropped: a server that merges them
@@ -127,7 +130,7 @@ func (w *client) stop() (complete bool) {
 	w.c.nc.SetReadDeadline(past)
 	<-w.done
 	w.c.setReadDeadline(time.Time{})
-	return pumped && w.complete && w.err == nil
+	return pumped && w.complete.Load() && w.err == nil
 }
 
 // clientError marks a failure on the agent's side of an exchange.

@@ -46,6 +46,7 @@ func newConn(ctx context.Context, s *Server, nc net.Conn) *conn {
 }
 
 func (c *conn) serve() {
+	defer c.releaseBuffers()
 	for c.next() {
 		again := false
 		if string(c.req.Method) == "CONNECT" {
@@ -58,12 +59,16 @@ func (c *conn) serve() {
 		}
 		c.in.Narrow()
 		c.out.release()
+		if cap(c.x.msg) > maxInline {
+			c.x.msg = nil
+		}
 	}
 }
 
 // next reads the next request head; false ends the connection.
 func (c *conn) next() bool {
-	for partial := false; ; partial = len(c.in.Buffered()) > 0 {
+	c.call = intent.Call{}
+	for timed := false; ; {
 		done, err := c.in.Request(&c.req)
 		if err != nil {
 			c.malformed("http", why(err), "")
@@ -72,38 +77,45 @@ func (c *conn) next() bool {
 		if done {
 			return true
 		}
-		if !c.fill(partial) {
+		if len(c.in.Buffered()) == 0 {
+			if !c.await() {
+				return false
+			}
+			continue
+		}
+		if !timed { // the clock runs from the first byte, not from the last
+			c.setReadDeadline(time.Now().Add(c.srv.cfg.HeadTimeout))
+			timed = true
+		}
+		if !c.more() {
 			return false
 		}
 	}
 }
 
-// fill reads more of a head that may or may not have begun.
-func (c *conn) fill(partial bool) bool {
-	begun := len(c.in.Buffered()) > 0
-	switch {
-	case !begun:
-		c.setIdleDeadline()
-		c.idle.Store(true)
-		if c.srv.draining.Load() {
-			return false
-		}
-	case !partial:
-		c.setReadDeadline(time.Now().Add(c.srv.cfg.HeadTimeout))
-	}
+// await waits for the first byte of a request.
+func (c *conn) await() bool {
+	c.setIdleDeadline()
+	c.idle.Store(true)
+	defer c.idle.Store(false)
+	return !c.srv.draining.Load() && c.in.Fill() == nil
+}
+
+// more reads more of a head that has begun. Only an agent that keeps us waiting
+// gets an answer; one that left gets none.
+func (c *conn) more() bool {
 	err := c.in.Fill()
-	c.idle.Store(false)
-	if begun && errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.malformed("http", "the request head did not arrive in time", "")
 	}
 	return err == nil
 }
 
-// setIdleDeadline moves the deadline only once a second: a busy connection
-// should not pay for a timer on each request.
+// setIdleDeadline moves the deadline only when it is out by an eighth: a busy
+// connection should not pay for a timer on each request.
 func (c *conn) setIdleDeadline() {
 	at := time.Now().Add(c.srv.cfg.IdleTimeout)
-	if d := at.Sub(c.deadline); d > time.Second || d < 0 {
+	if d := at.Sub(c.deadline); d > c.srv.cfg.IdleTimeout/8 || d < 0 {
 		c.setReadDeadline(at)
 	}
 }
@@ -178,13 +190,6 @@ func (c *conn) recheck(still func(*intent.Call, verdict.Decision) verdict.Reason
 	}
 	c.cutLocked()
 	return true
-}
-
-// close ends the connection and gives its buffers back.
-func (c *conn) close() {
-	c.nc.Close()
-	c.in.Release()
-	c.out.release()
 }
 
 const (

@@ -69,7 +69,7 @@ func (x *exchange) tunnel() bool {
 func (c *conn) releaseBuffers() {
 	c.in.Release()
 	c.out.release()
-	c.req = http1.Request{}
+	c.req.Fields = nil
 	c.x.resp, c.x.body, c.x.reply, c.x.msg = http1.Response{}, http1.Body{}, http1.Body{}, nil
 }
 

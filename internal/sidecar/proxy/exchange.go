@@ -37,7 +37,8 @@ type exchange struct {
 	expects bool       // the client waits for 100 Continue
 
 	start   time.Time
-	sent    int64 // response bytes when the stream deadline was last set
+	armed   bool  // the read deadline is a timeout, not watchAfter
+	sent    int64 // response bytes when the timeout was last set
 	watched *client
 	res     Dispatch
 }
@@ -52,35 +53,45 @@ func (c *conn) request() bool {
 	}
 	d := c.srv.cfg.Enforcer.Enforce(c.ctx, &c.call)
 	if !d.Outcome.Dispatches() {
-		return c.deny(d, c.skipBody())
+		return c.deny(d, c.canSkipBody()) && c.skipBody()
 	}
 	return c.x.run(d)
 }
 
-// skipBody discards the body of a request that is refused, if it is there or so
-// small that it surely comes; false when the connection can't go on after it.
-func (c *conn) skipBody() bool {
+// canSkipBody reports, without waiting, whether the connection can go on after a
+// refusal: the rest of the request's body is there already, or so small that it
+// surely comes.
+func (c *conn) canSkipBody() bool {
 	if c.req.Continue { // the client may or may not send it now
 		return false
 	}
 	c.x.body.Reset(c.in, &c.req.Head)
-	for n := 0; ; {
+	for {
 		p, err := c.x.body.Next()
-		switch n += len(p); {
-		case err == io.EOF:
-			return true
-		case err != nil || n > lingerBytes:
-			return false
+		switch {
+		case err != nil:
+			return err == io.EOF
 		case p == nil:
-			if left := c.x.body.Left(); left < 0 || left > maxInline {
-				return false
-			}
-			c.setReadDeadline(time.Now().Add(lingerTime))
-			if c.x.body.Fill() != nil {
-				return false
-			}
+			left := c.x.body.Left()
+			return 0 <= left && left <= maxInline
 		}
 	}
+}
+
+// skipBody discards what canSkipBody left of the body.
+func (c *conn) skipBody() bool {
+	for !c.x.body.Ended() {
+		c.setReadDeadline(time.Now().Add(lingerTime))
+		if c.x.body.Fill() != nil || !c.canGoOn() {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *conn) canGoOn() bool {
+	_, err := c.x.body.Next()
+	return err == nil || err == io.EOF
 }
 
 // run dispatches the request that c holds; false ends the connection.
@@ -201,7 +212,11 @@ func (x *exchange) notConnected(err error) bool {
 }
 
 func (x *exchange) send() error {
-	if err := x.u.nc.SetReadDeadline(x.start.Add(watchAfter)); err != nil {
+	from := x.start
+	if !x.u.reused {
+		from = time.Now() // connecting took its time
+	}
+	if err := x.u.nc.SetReadDeadline(from.Add(watchAfter)); err != nil {
 		return err
 	}
 	if n, err := x.u.nc.Write(x.msg); err != nil {
@@ -228,6 +243,7 @@ func (x *exchange) head() error {
 		}
 		if x.resp.Status >= 200 || x.resp.Status == 101 {
 			x.res.Status, x.res.Latency = x.resp.Status, time.Since(x.start)
+			x.sent = -1 // a deadline for the head says nothing about the body
 			return nil
 		}
 		if interim++; interim > maxInterim {
@@ -262,12 +278,13 @@ func (x *exchange) fill() error {
 		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
-		if x.watched == nil {
-			x.watch()
-		} else if x.stalled() {
+		if x.armed && x.stalled() {
 			return err
 		}
-		x.sent = x.res.ResponseBytes
+		if x.watched == nil {
+			x.watch()
+		}
+		x.armed, x.sent = true, x.res.ResponseBytes
 		if err := x.u.nc.SetReadDeadline(x.limit()); err != nil {
 			return err
 		}

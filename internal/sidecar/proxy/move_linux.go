@@ -62,7 +62,7 @@ func (m *mover) run(moved *atomic.Int64) (total int64, err error) {
 		}
 		n := m.n
 		if err := m.give(); err != nil {
-			return total, err
+			return total, &writeError{err}
 		}
 		total += int64(n)
 		moved.Add(int64(n))
@@ -89,7 +89,6 @@ func (m *mover) take(fd uintptr) bool {
 			continue
 		case unix.EAGAIN:
 			m.drop()
-			m.splice = false
 			return false
 		}
 		m.n = max(m.n, 0)

@@ -17,7 +17,7 @@ func (x *exchange) respond() bool {
 		return x.switched()
 	}
 	c := x.c
-	sent := x.inline || x.watched != nil && x.watched.pumped.Load()
+	sent := x.inline || x.watched != nil && x.watched.complete.Load()
 	again := sent && c.req.KeepAlive && !c.srv.draining.Load()
 	chunked := x.resp.Framing == http1.Chunked || x.resp.Framing == http1.UntilClose
 	if chunked && c.req.Minor == 0 { // HTTP/1.0 knows no chunks

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"firma/internal/intent"
@@ -23,9 +24,10 @@ type Server struct {
 	stop     chan struct{} // closed when draining starts
 	once     sync.Once
 
-	mu    sync.Mutex
-	conns map[*conn]struct{}
-	wg    sync.WaitGroup
+	mu     sync.Mutex
+	conns  map[*conn]struct{}
+	closed bool // Drain lost its patience
+	wg     sync.WaitGroup
 }
 
 // Serve accepts connections from ln, which it owns, until ctx is done or Drain
@@ -34,12 +36,12 @@ type Server struct {
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var wg sync.WaitGroup
-	defer wg.Wait()
 	defer context.AfterFunc(ctx, func() {
 		ln.Close()
 		s.cut(func(c *conn) bool { return c.ctx == ctx })
 	})()
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	go func() {
 		select {
 		case <-s.stop:
@@ -64,6 +66,9 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, wg *sync.WaitGroup
 			delay = 0
 			c := newConn(ctx, s, nc)
 			s.add(c)
+			if ctx.Err() != nil {
+				c.cut() // the cut at the end of ctx may have missed it
+			}
 			wg.Go(func() { s.run(c) })
 			continue
 		}
@@ -71,15 +76,25 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, wg *sync.WaitGroup
 		if ctx.Err() != nil || s.draining.Load() {
 			return nil
 		}
-		if delay = backoff(delay); errors.Is(err, net.ErrClosed) || !pause(ctx, delay) {
+		if delay = backoff(delay); !passing(err) || !pause(ctx, delay) {
 			return err
 		}
 		s.cfg.Log.Warn("proxy: accept failed, trying again", "err", err, "in", delay)
 	}
 }
 
-// backoff grows from 5 ms to 1 s: a shortage of descriptors passes when
-// connections end.
+// passing reports whether a failure to accept goes away by itself, as a shortage
+// of descriptors does when connections end.
+func passing(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// backoff grows from 5 ms to 1 s.
 func backoff(d time.Duration) time.Duration { return min(max(2*d, 5*time.Millisecond), time.Second) }
 
 func pause(ctx context.Context, d time.Duration) bool {
@@ -98,13 +113,16 @@ func (s *Server) add(c *conn) {
 	defer s.mu.Unlock()
 	s.wg.Add(1)
 	s.conns[c] = struct{}{}
+	if s.closed {
+		c.cut()
+	}
 }
 
 // run serves one connection to its end. A panic ends that connection only.
 func (s *Server) run(c *conn) {
 	defer s.wg.Done()
 	defer func() {
-		c.close()
+		c.cut()
 		s.mu.Lock()
 		delete(s.conns, c)
 		s.mu.Unlock()
@@ -153,6 +171,9 @@ func (s *Server) Drain(ctx context.Context) error {
 	case <-gone:
 	case <-ctx.Done():
 		err = ctx.Err()
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
 		s.cut(func(*conn) bool { return true })
 		<-gone
 	}

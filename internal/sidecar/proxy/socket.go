@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"time"
+
 	"firma/internal/sidecar/http1"
 )
 
@@ -14,6 +16,7 @@ func (x *exchange) switched() bool {
 	if !x.settleClient() {
 		return x.failed(&clientError{errClientLeft})
 	}
+	c.setReadDeadline(time.Time{})
 	b := appendStatus(c.out.bytes(), 101, "Switching Protocols")
 	b = append(x.appendFields(b), "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"...)
 	c.out.put(append(b, x.u.in.Buffered()...))

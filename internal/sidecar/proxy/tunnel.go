@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -22,10 +23,14 @@ type tunnel struct {
 	expired          atomic.Int32
 	moved            atomic.Int64 // grows with every piece carried
 	seen             int64        // moved, when the idle timer last looked
+	ended            atomic.Bool  // one direction came to its end in order
+	first            sync.Once    // guards failure
+	failure          error        // the upstream's, if that ended the tunnel
 }
 
-// run carries until both directions have ended. The calling goroutine carries
-// one of them. Neither buffers nor pipes are held while nothing flows.
+// run carries until both directions have ended and returns the upstream's failure,
+// if that ended it. The calling goroutine carries one of them. Neither buffers nor
+// pipes are held while nothing flows.
 func (t *tunnel) run() error {
 	t.upstream.SetDeadline(time.Time{})
 	stop := t.limit()
@@ -34,29 +39,53 @@ func (t *tunnel) run() error {
 	go func() {
 		defer t.srv.recover("tunnel")
 		n, err := int64(0), error(net.ErrClosed)
-		defer func() { t.received += n; result <- err }()
+		defer func() {
+			if err != nil {
+				t.broke(err, false)
+			}
+			t.received += n
+			result <- err
+		}()
 		n, err = t.carry(t.client, t.upstream)
 	}()
-	n, err := t.carry(t.upstream, t.client)
-	other := <-result
+	n, _ := t.carry(t.upstream, t.client)
+	<-result
 	t.sent += n
-	if err == nil {
-		err = other
-	}
-	return err
+	return t.failure
 }
 
 // carry moves everything from src to dst and passes the end on.
 func (t *tunnel) carry(dst, src net.Conn) (int64, error) {
 	n, err := move(dst, src, &t.moved)
-	if err == nil && !closeWrite(dst) {
-		err = net.ErrClosed // can't be half-closed
+	if err == nil {
+		t.ended.Store(true)
+		if !closeWrite(dst) {
+			err = net.ErrClosed // can't be half-closed
+		}
 	}
 	if err != nil {
-		t.abort()
+		var w *writeError
+		t.broke(err, errors.As(err, &w) == (dst == t.client))
 	}
 	return n, err
 }
+
+// broke ends the tunnel. The client may leave as it likes; and one direction that
+// fails after the other's end is how most tunnels end, since closing a connection
+// with something unread in it resets it.
+func (t *tunnel) broke(err error, byClient bool) {
+	t.first.Do(func() {
+		if !byClient && !t.ended.Load() {
+			t.failure = err
+		}
+	})
+	t.abort()
+}
+
+// writeError marks the failure of the side that is written to.
+type writeError struct{ error }
+
+func (e *writeError) Unwrap() error { return e.error }
 
 func (t *tunnel) abort() {
 	t.client.Close()
@@ -111,7 +140,7 @@ func copyAll(dst io.Writer, src io.Reader, moved *atomic.Int64) (n int64, err er
 		m, err := src.Read(buf[:])
 		if m > 0 {
 			if _, werr := dst.Write(buf[:m]); werr != nil {
-				return n, werr
+				return n, &writeError{werr}
 			}
 			n += int64(m)
 			moved.Add(int64(m))

@@ -59,15 +59,21 @@ func processes(s Scope, ids []identity) ([]Process, error) {
 }
 
 func describe(pid int, s Scope, ids []identity) (Process, bool) {
+	var st syscall.Stat_t
+	p, ok := read(pid)
+	if !ok {
+		return Process{}, false
+	}
+	belongs := syscall.Stat(fmt.Sprintf("/proc/%d/exe", pid), &st) == nil && slices.Contains(ids, identity{st.Dev, st.Ino})
+	belongs = belongs || s.Marker != "" && strings.Contains(strings.Join(p.Args, " "), s.Marker)
+	return p, belongs
+}
+
+// read tells of one process what proc(5) says of it.
+func read(pid int) (Process, bool) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	cmdline, err := os.ReadFile(dir + "/cmdline")
 	if err != nil {
-		return Process{}, false
-	}
-	var st syscall.Stat_t
-	belongs := syscall.Stat(dir+"/exe", &st) == nil && slices.Contains(ids, identity{st.Dev, st.Ino})
-	belongs = belongs || s.Marker != "" && strings.Contains(string(cmdline), s.Marker)
-	if !belongs {
 		return Process{}, false
 	}
 	stat, err := os.ReadFile(dir + "/stat")

@@ -1,6 +1,7 @@
 package census
 
 import (
+	"context"
 	"io"
 	"os"
 	"os/exec"
@@ -52,6 +53,19 @@ func TestCountsAProgramByItsInode(t *testing.T) {
 	}
 	if got := during.Since(before).Processes; len(got) != 1 || got[0].PID != cmd.Process.Pid || got[0].Parent != os.Getpid() {
 		t.Errorf("during: %+v", got)
+	}
+	family, err := Hold(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer family.Close()
+	if got := family.Find("be-counted"); len(got) != 1 || got[0].PID != cmd.Process.Pid {
+		t.Errorf("family: %v", family.Members)
+	}
+	now, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	if left, err := family.Survivors(now); err != nil || len(left) != len(family.Members) {
+		t.Errorf("survivors while all live: %v, %v", left, err)
 	}
 	_ = in.Close()
 	if err := cmd.Wait(); err != nil {

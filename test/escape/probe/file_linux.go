@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -91,15 +92,22 @@ func readFile(args []string) (string, error) {
 	return fmt.Sprintf("%d bytes", n), err
 }
 
+// listDir is DIRECTORY [NAME…]: success is an entry other than the names, which
+// are those on the way to what is shown.
 func listDir(args []string) (string, error) {
-	if len(args) != 1 {
+	if len(args) == 0 {
 		return "", errUsage
 	}
 	entries, err := os.ReadDir(args[0])
-	if err == nil && len(entries) == 0 {
-		return "", &no{"it is empty here"}
+	for _, e := range entries {
+		if !slices.Contains(args[1:], e.Name()) {
+			return "there is " + e.Name(), nil
+		}
 	}
-	return fmt.Sprintf("%d entries", len(entries)), err
+	if err == nil {
+		err = &no{"nothing is in it here"}
+	}
+	return "", err
 }
 
 // openWrite opens without changing anything: having the descriptor is the finding.

@@ -67,7 +67,7 @@ func techniques() map[string]technique {
 func main() {
 	inherited := openDescriptors() // before anything else can open one
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: probe TECHNIQUE [ARG…] | probe batch JSON | probe posture | probe list")
+		fmt.Fprintln(os.Stderr, "usage: probe TECHNIQUE [ARG…] | probe batch JSON | probe posture | probe techniques")
 		os.Exit(2)
 	}
 	name, args := os.Args[1], os.Args[2:]
@@ -76,7 +76,7 @@ func main() {
 		os.Exit(batch(args))
 	case "posture":
 		emit(posture(inherited))
-	case "list":
+	case "techniques":
 		for name := range techniques() {
 			fmt.Println(name)
 		}

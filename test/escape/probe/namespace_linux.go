@@ -15,6 +15,7 @@ import (
 
 var namespaceTechniques = map[string]technique{
 	"unshare":       unshare,
+	"unshare-user":  unshareUser,
 	"clone":         cloneInto,
 	"clone3":        clone3Into,
 	"userns-mount":  usernsMount,
@@ -55,6 +56,27 @@ func unshare(args []string) (string, error) {
 	}
 	runtime.LockOSThread()
 	return "", unix.Unshare(int(flag))
+}
+
+// unshareUser asks in a child without threads, as a user namespace wants it. The
+// child's exit status is the errno.
+func unshareUser([]string) (string, error) {
+	pid, err := call(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0)
+	if err != nil {
+		return "clone", err
+	}
+	if pid == 0 {
+		_, _, e := unix.RawSyscall(unix.SYS_UNSHARE, unix.CLONE_NEWUSER, 0, 0)
+		unix.RawSyscall(unix.SYS_EXIT_GROUP, uintptr(e), 0, 0)
+	}
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(int(pid), &status, 0, nil); err != nil {
+		return "", err
+	}
+	if status.ExitStatus() != 0 {
+		return "", unix.Errno(status.ExitStatus())
+	}
+	return "", nil
 }
 
 // cloneInto is NAMESPACE: a child made there ends at once.

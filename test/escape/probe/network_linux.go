@@ -56,7 +56,10 @@ func reach(fd int, to unix.Sockaddr, token string, typ int, atOnce bool) error {
 		if typ == unix.SOCK_STREAM {
 			flags = unix.MSG_FASTOPEN
 		}
-		return unix.Sendto(fd, []byte(token), flags|unix.MSG_NOSIGNAL, to)
+		if err := unix.Sendto(fd, []byte(token), flags|unix.MSG_NOSIGNAL, to); err != nil || typ == unix.SOCK_STREAM {
+			return err
+		}
+		// Only a connected datagram socket is told that nobody is there.
 	}
 	if err := unix.Connect(fd, to); err != nil || token == "" {
 		return err

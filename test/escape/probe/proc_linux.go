@@ -89,14 +89,19 @@ func scanLinks(p string, canary []byte) string {
 	return ""
 }
 
-// scanMemory is CANARY backwards: read the memory of every process but this one.
+// scanMemory is CANARY backwards [PID]: read the memory of that process, or of
+// every one but this.
 func scanMemory(args []string) (string, error) {
-	if len(args) != 1 {
+	if len(args) == 0 || len(args) > 2 {
 		return "", errUsage
 	}
 	canary := canaryOf(args[0])
 	readable := 0
-	for _, p := range pids() {
+	all := pids()
+	if len(args) == 2 {
+		all = []string{"/proc/" + args[1]}
+	}
+	for _, p := range all {
 		found, ok := scanOne(p, canary)
 		if found {
 			return "in the memory of " + p, nil
@@ -185,9 +190,11 @@ func exeWrite(args []string) (string, error) {
 	if len(args) != 1 {
 		return "", errUsage
 	}
-	fd, err := unix.Open("/proc/"+args[0]+"/exe", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	path := "/proc/" + args[0] + "/exe"
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ETXTBSY) {
-		return "only busy", nil
+		// The kernel says so before it looks at the mount, so ask about that too.
+		return "only busy", unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK, unix.AT_EACCESS)
 	}
 	if err != nil {
 		return "", err
@@ -196,12 +203,12 @@ func exeWrite(args []string) (string, error) {
 }
 
 // reopen is DESCRIPTOR TEXT: open the file behind an inherited descriptor again,
-// for writing this time, whatever it was opened for.
+// for writing over it, whatever it was opened for.
 func reopen(args []string) (string, error) {
 	if len(args) != 2 {
 		return "", errUsage
 	}
-	fd, err := unix.Open("/proc/self/fd/"+args[0], unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	fd, err := unix.Open("/proc/self/fd/"+args[0], unix.O_WRONLY|unix.O_TRUNC|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return "", err
 	}

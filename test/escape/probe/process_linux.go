@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +29,8 @@ var processTechniques = map[string]technique{
 	"kcmp":        onPID(compare),
 	"prlimit":     onPID(limit),
 	"perf-pid":    onPID(watch),
+	"orphan":      orphan,
+	"linger":      linger,
 }
 
 func onPID(f func(pid int) (string, error)) technique {
@@ -38,6 +44,24 @@ func onPID(f func(pid int) (string, error)) technique {
 		}
 		return f(pid)
 	}
+}
+
+// orphan leaves a process behind: a session of its own, no parent, no streams.
+func orphan([]string) (string, error) {
+	cmd := exec.Command("/proc/self/exe", "linger")
+	cmd.Args[0] = "probe"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("left process %d", cmd.Process.Pid), cmd.Process.Release()
+}
+
+// linger ignores what it can and stays, until a minute has passed.
+func linger([]string) (string, error) {
+	signal.Ignore()
+	time.Sleep(time.Minute)
+	return "", nil
 }
 
 // killOne is PID SIGNAL.

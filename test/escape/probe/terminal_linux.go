@@ -16,6 +16,7 @@ var terminalTechniques = map[string]technique{
 	"tiocsti":     typeInto,
 	"tioclinux":   consolePaste,
 	"tiocsetd":    discipline,
+	"tty":         controlling,
 }
 
 func request64(nr uintptr, high string) uintptr {
@@ -112,4 +113,19 @@ func discipline([]string) (string, error) {
 	}
 	none := int32(0) // N_TTY, what it already is
 	return "", os.NewSyscallError("TIOCSETD", ioctl(slave, unix.TIOCSETD, unsafe.Pointer(&none)))
+}
+
+// controlling is TEXT: write to the controlling terminal, whatever the standard
+// streams are.
+func controlling(args []string) (string, error) {
+	if len(args) != 1 {
+		return "", errUsage
+	}
+	fd, err := unix.Open("/dev/tty", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, []byte(args[0]+"\n"))
+	return "", err
 }

@@ -1,0 +1,138 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// invalid reports a value that can't be meant, at the place of its key.
+func (d *decoder) invalid(key, format string, args ...any) {
+	d.add(d.places[key], "%s %s", key, fmt.Sprintf(format, args...))
+}
+
+// check judges what a type alone can't: every mistake is reported.
+func (c *Config) check(d *decoder) {
+	if a := c.Authority; a != nil {
+		a.settle(d.dir)
+		a.check(d)
+	}
+	c.Sidecar.checkInterceptor(d)
+	c.Sidecar.checkAuthority(d)
+	c.Sidecar.checkEgress(d)
+	if c.Sidecar.Audit.Sink == "file" && c.Sidecar.Audit.FilePath == "" {
+		d.invalid("sidecar.audit.sink", `= "file" needs file_path`)
+	}
+	c.Run.check(d, "run.")
+	if c.overrides != nil {
+		c.overrides.check(d, "")
+	}
+}
+
+func (a *Authority) check(d *decoder) {
+	switch {
+	case a.PreSharedKeyPath != "" && a.PreSharedKeyEnv != "":
+		d.invalid("authority.pre_shared_key_path", "is set together with pre_shared_key_env: keep one")
+	case a.AllowAnonymous && (a.PreSharedKeyPath != "" || a.PreSharedKeyEnv != ""):
+		d.invalid("authority.allow_anonymous", "is set together with a pre-shared key: keep one")
+	}
+	if _, _, err := net.SplitHostPort(a.ListenAddr); a.ListenAddr != "" && err != nil {
+		d.invalid("authority.listen_addr", "= %s is not an address and a port such as %s", printable(a.ListenAddr), DefaultAuthorityListen)
+	}
+}
+
+func (s *Sidecar) checkInterceptor(d *decoder) {
+	i := &s.Interceptor
+	if i.Mode == ModeUnixSocket && i.SocketPath == "" {
+		d.invalid("sidecar.interceptor.mode", "= unix_socket needs socket_path")
+	}
+	if _, err := netip.ParseAddrPort(i.ListenAddr); i.ListenAddr != "" && err != nil {
+		d.invalid("sidecar.interceptor.listen_addr", "= %s is not an address and a port such as %s", printable(i.ListenAddr), DefaultSidecarListen)
+	}
+}
+
+func (s *Sidecar) checkAuthority(d *decoder) {
+	a := &s.Authority
+	if _, _, err := net.SplitHostPort(a.ConnectAddr); a.ConnectAddr != "" && err != nil {
+		d.invalid("sidecar.authority.connect_addr", "= %s is not an address and a port", printable(a.ConnectAddr))
+	}
+	if strings.ContainsFunc(a.AgentID, func(r rune) bool { return r <= ' ' || r > '~' }) || len(a.AgentID) > 200 {
+		d.invalid("sidecar.authority.agent_id", "must be at most 200 printable characters without spaces")
+	}
+	if a.ReconnectMinBackoff.Or(0) > a.ReconnectMaxBackoff.Or(1<<62) {
+		d.invalid("sidecar.authority.reconnect_min_backoff", "is longer than reconnect_max_backoff")
+	}
+	const credentials = "sidecar.authority.credentials"
+	switch cr := a.Credentials; {
+	case cr == nil:
+	case cr.WorkspaceID == "" || cr.SidecarID == "":
+		d.invalid(credentials, "needs workspace_id and sidecar_id")
+	case (cr.PreSharedKeyPath == "") == (cr.PreSharedKeyEnv == ""):
+		d.invalid(credentials, "needs one of pre_shared_key_path and pre_shared_key_env")
+	}
+}
+
+func (s *Sidecar) checkEgress(d *decoder) {
+	for i, p := range s.Egress.AllowedCIDRs {
+		if _, err := netip.ParsePrefix(p); err != nil {
+			d.invalid(fmt.Sprintf("sidecar.egress.allowed_cidrs[%d]", i), "= %s is not a CIDR such as 10.0.0.0/8 or ::1/128", printable(p))
+		}
+	}
+	for host, addr := range s.Egress.Hosts {
+		_, aerr := netip.ParseAddr(addr)
+		_, perr := netip.ParseAddrPort(addr)
+		if aerr != nil && perr != nil {
+			d.invalid(dotted("sidecar.egress.hosts", host), "= %s is not an address, or address:port", printable(addr))
+		}
+	}
+}
+
+func (r *Run) check(d *decoder, prefix string) {
+	r.Defaults.check(d, prefix+"defaults")
+	if r.Defaults.Inherits != "" {
+		d.invalid(prefix+"defaults.inherits", "is for a profile: the defaults lie under every one")
+	}
+	for name, p := range r.Profiles {
+		at := prefix + "profiles." + name
+		p.check(d, at)
+		if !profileName(name) {
+			d.add(d.places[at], "%s is not a name for a profile: use letters, digits, - and _", printable(name))
+		}
+		if p.Inherits != "" && slices.Contains(builtIn, name) {
+			d.invalid(at+".inherits", "can't be set: %s is built in", name)
+		}
+	}
+}
+
+func (p *Patch) check(d *decoder, at string) {
+	for key, b := range map[string]*bool{"network.enforce_network_namespace": p.Network.EnforceNamespace, "network.fail_closed": p.Network.FailClosed, "use_http_proxy_sidecar": p.UseSidecar} {
+		if b != nil && !*b {
+			d.invalid(dotted(at, key), "= false is not built in this version: the only way out of a sandbox is the Sidecar, and every failure refuses")
+		}
+	}
+	if b := p.Backend; b != "" && !slices.Contains(backends, b) {
+		d.invalid(at+".backend", "is %s, not %s", quoted(backends), printable(b))
+	}
+	if r := p.Capability.RefreshRatio; r < 0 || r >= 1 {
+		d.invalid(at+".capability.refresh_ratio", "must lie between 0 and 1")
+	}
+}
+
+// backends are the names a configuration may use; the launcher says which of them
+// this host has.
+var backends = []string{"bwrap", "vz", "wsl2", "firecracker"}
+
+// builtIn are the profiles that exist without a configuration.
+var builtIn = []string{"generic", "codex"}
+
+func profileName(s string) bool {
+	for i, c := range []byte(s) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && (i == 0 || c != '-' && c != '_') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64
+}

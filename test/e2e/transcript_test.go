@@ -1,0 +1,86 @@
+package e2e
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"sync"
+	"time"
+)
+
+// transcript keeps what was written and lets tests wait for a part of it.
+type transcript struct {
+	mu      sync.Mutex
+	text    bytes.Buffer
+	closed  bool
+	changed chan struct{} // closed and replaced at each change
+}
+
+func newTranscript() *transcript { return &transcript{changed: make(chan struct{})} }
+
+func (tr *transcript) Write(p []byte) (int, error) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.text.Write(p)
+	tr.tell()
+	return len(p), nil
+}
+
+func (tr *transcript) tell() {
+	close(tr.changed)
+	tr.changed = make(chan struct{})
+}
+
+// close says that nothing more will be written.
+func (tr *transcript) close() {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.closed = true
+	tr.tell()
+}
+
+// tee writes to w as well, if there is one.
+func (tr *transcript) tee(w io.Writer) io.Writer {
+	if w == nil {
+		return tr
+	}
+	return io.MultiWriter(tr, w)
+}
+
+func (tr *transcript) String() string {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return tr.text.String()
+}
+
+// wait reports whether want was written before the end or the deadline.
+func (tr *transcript) wait(want string) bool { return tr.waitFrom(0, want) >= 0 }
+
+// waitFrom is wait for what was written from byte from on; it returns where the
+// text ends, or -1.
+func (tr *transcript) waitFrom(from int, want string) int {
+	timeout := time.After(deadline)
+	for {
+		tr.mu.Lock()
+		text, closed, changed := tr.text.String(), tr.closed, tr.changed
+		tr.mu.Unlock()
+		if i := strings.Index(text[min(from, len(text)):], want); i >= 0 {
+			return from + i + len(want)
+		}
+		if closed {
+			return -1
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			return -1
+		}
+	}
+}
+
+// size is how much was written so far.
+func (tr *transcript) size() int {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return tr.text.Len()
+}
