@@ -148,4 +148,3 @@ func (o *authorityOptions) table() (*config.Authority, error) {
 	}
 	return s.cfg.RequireAuthority()
 }
-

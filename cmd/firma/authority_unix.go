@@ -5,6 +5,8 @@ package main
 import (
 	"context"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"firma/internal/authority"
 	"firma/internal/control"
@@ -13,6 +15,7 @@ import (
 // serveRun is the Authority of one run, which tells its launcher what goes wrong
 // on the control channel.
 func (o *authorityOptions) serveRun(ctx context.Context, f *os.File) error {
+	signal.Ignore(syscall.SIGPIPE) // see serveRun of the Sidecar
 	log, _, err := o.log.open("authority", os.Stderr)
 	if err != nil {
 		return err

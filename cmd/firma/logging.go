@@ -60,11 +60,15 @@ func (l *logging) level(target string, def slog.Level) (slog.Level, error) {
 func (l *logging) path() string { return firstOf(l.file, os.Getenv("FIRMA_LOG_FILE")) }
 
 // childEnv hands the flags to the processes that this one starts, which work in
-// another directory.
-func (l *logging) childEnv() []string {
+// another directory. sidecar is the level that the configuration gives that one;
+// flags and environment win.
+func (l *logging) childEnv(sidecar string) []string {
 	var env []string
-	if l.filter != "" {
+	switch {
+	case l.filter != "":
 		env = append(env, "FIRMA_LOG_FILTER="+l.filter)
+	case sidecar != "" && os.Getenv("FIRMA_LOG_FILTER") == "" && os.Getenv("RUST_LOG") == "":
+		env = append(env, "FIRMA_LOG_FILTER=sidecar="+sidecar)
 	}
 	if path := l.path(); path != "" {
 		if abs, err := filepath.Abs(path); err == nil {

@@ -82,7 +82,8 @@ func rootCommand() *cobra.Command {
 	})
 	readableHelp(root)
 	log.flags(root)
-	root.AddCommand(runCommand(&log), sidecarCommand(&log), authorityCommand(&log), policyCommand(), auditCommand(), versionCommand())
+	root.AddCommand(runCommand(&log), sidecarCommand(&log), authorityCommand(&log), policyCommand(), auditCommand(), trustCommand(), versionCommand())
+	root.AddCommand(seccompCommand(), doctorCommand(&log), tokenCommand())
 	return root
 }
 

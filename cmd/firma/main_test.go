@@ -2,12 +2,16 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -40,7 +44,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// setUp gives a script a home, a state directory and nothing of the caller's.
+// setUp gives a script a home, a state directory, a web server at $ORIGIN and
+// nothing of the caller's.
 func setUp(e *testscript.Env) error {
 	home, project := filepath.Join(e.WorkDir, "home"), filepath.Join(e.WorkDir, "home", "project")
 	if err := os.MkdirAll(project, 0o755); err != nil {
@@ -49,6 +54,9 @@ func setUp(e *testscript.Env) error {
 	if err := os.Chmod(e.WorkDir, 0o755); err != nil {
 		return err
 	}
+	origin := httptest.NewServer(http.HandlerFunc(answer))
+	e.Defer(origin.Close)
+	e.Setenv("ORIGIN", origin.Listener.Addr().String())
 	root, err := filepath.Abs("../..")
 	e.Setenv("HOME", home)
 	e.Setenv("USER", "tester")
@@ -56,6 +64,15 @@ func setUp(e *testscript.Env) error {
 	e.Setenv("REPO", root)
 	e.Cd = project
 	return err
+}
+
+// answer is the web server of scripts: /slow never answers.
+func answer(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/slow" {
+		<-r.Context().Done()
+		return
+	}
+	fmt.Fprintln(w, "origin says hello")
 }
 
 // status runs a command that must end with the given status: status 125 firma run
@@ -83,8 +100,8 @@ func columns(ts *testscript.TestScript, _ bool, args []string) {
 	limit, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	for line := range strings.Lines(ts.ReadFile("stdout")) {
-		if line = strings.TrimSuffix(line, "\n"); len(line) > limit {
-			ts.Fatalf("%d columns: %s", len(line), line)
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > limit {
+			ts.Fatalf("%d columns: %s", n, line)
 		}
 	}
 }

@@ -9,6 +9,12 @@ type runOptions struct {
 	authority        string
 	authorityProfile string
 	sidecar          string
+	sidecarConfig    string
+	capability       string
+	backend          string
+	identityMode     string
+	noAutostart      bool
+	printConfig      bool
 	stateDir         string
 	allow            []string
 	startupTimeout   int
@@ -57,12 +63,18 @@ func (o *runOptions) flags(cmd *cobra.Command) {
 	f.SetInterspersed(false)
 	f.SortFlags = false
 	f.StringVar(&o.profile, "profile", "", "`NAME` what the sandbox shows: generic (default: the system and the current directory, read-only), codex (the workspace, writable) or a profile of the configuration")
-	f.StringVar(&o.config, "config", "", "`FILE` configuration, TOML or YAML (default: discovered)")
-	f.StringVar(&o.authority, "authority", "", "`local|URL` a Mini Authority for this run, or one that runs elsewhere")
+	f.StringVar(&o.config, "config", "", "`FILE` configuration, TOML or YAML; may hold profiles and defaults only (default: discovered)")
+	f.StringVar(&o.backend, "backend", "", "`NAME` what confines the command: bwrap (default); vz, wsl2 and firecracker are not built")
+	f.StringVar(&o.identityMode, "identity-mode", "", "`MODE` who it runs as inside: sandbox-user (default: agent, 1000) or host-user (your name and numbers)")
+	f.StringVar(&o.authority, "authority", "", "`local|URL` a Mini Authority for this run, or one that runs elsewhere (default: configured, else asked)")
 	f.StringVar(&o.authorityProfile, "authority-profile", "developer", "`NAME` what a local Mini Authority grants (default developer, the only one)")
 	f.StringVar(&o.sidecar, "sidecar", "", "`local|URL` a Sidecar for this run (default), or one that runs at tcp://HOST:PORT or unix:///PATH")
-	f.StringArrayVar(&o.allow, "allow", nil, "`HOST[:PORT]` allow this destination for this run; repeatable; recorded")
+	f.StringVar(&o.sidecarConfig, "sidecar-config", "", "`FILE` whose [sidecar] table the Sidecar gets (or FIRMA_SIDECAR_CONFIG_FILE; default: the configuration)")
 	f.IntVar(&o.startupTimeout, "sidecar-startup-timeout-secs", 10, "`N` longest wait for the start in seconds (default 10)")
+	f.BoolVar(&o.noAutostart, "no-autostart", false, "start neither Authority nor Sidecar; fail if one is missing")
+	f.StringVar(&o.capability, "capability-file", "", "`FILE` the run's capability, issued before; it stays on the host (default: the Authority is asked for one)")
+	f.StringArrayVar(&o.allow, "allow", nil, "`HOST[:PORT]` allow this destination for this run; repeatable; recorded")
+	f.BoolVar(&o.printConfig, "print-effective-config", false, "print as JSON what the run would be, and start nothing")
 	f.StringVar(&o.stateDir, "state-dir", "", "`DIR` where audit logs and keys are kept")
 	f.BoolVar(&o.quiet, "quiet", false, "print no notes and no summary")
 }

@@ -28,6 +28,7 @@ func readSettings(explicit, stateDir string) (*settings, error) {
 	if s.state, err = config.StateDir(s.where, stateDir); err != nil {
 		return nil, err
 	}
+	s.where.State = s.state
 	if s.cfg, err = config.Discover(s.where); err != nil {
 		return nil, err
 	}

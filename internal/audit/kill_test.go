@@ -103,7 +103,7 @@ func wantKilledLog(t *testing.T, o Options) {
 			t.Errorf("%s: %s", p.Kind, p.Text)
 		}
 	}
-	if r.Events < 500 || r.Checkpoints == 0 || r.Sealed {
+	if r.Events < 500 || r.Sealed { // the first checkpoint is made in the background
 		t.Errorf("report: %s", r.Text())
 	}
 }

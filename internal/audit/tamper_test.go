@@ -67,7 +67,11 @@ func TestEveryFieldIsNamed(t *testing.T) {
 		t.Run(string(name), func(t *testing.T) {
 			edited := bytes.Clone(value)
 			if edited[0] == '"' {
-				edited = append([]byte(`"e`), edited[min(2, len(edited)-1):]...)
+				other := byte('e')
+				if edited[1] == other {
+					other = 'f'
+				}
+				edited = append([]byte{'"', other}, edited[min(2, len(edited)-1):]...)
 			} else {
 				edited[0] = '1' + (edited[0]-'0'+1)%9
 			}

@@ -46,8 +46,13 @@ func serveRun(ctx context.Context, ctl *control.Conn, s *control.AuthorityStart,
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	issuance := s.IssuancePolicies
+	if len(issuance) == 0 {
+		issuance = []byte(permitIssuance)
+	}
 	a, err := New(Config{
-		Policies: text, IssuancePolicies: []byte(permitIssuance),
+		Policies: text, IssuancePolicies: issuance, Schema: s.Schema,
+		RevocationFile: s.RevocationFile, MaxTTL: s.MaxTTL, BundleTTL: s.BundleTTL,
 		PreSharedKey: wire.PreSharedKey(s.PreSharedKey), Log: log,
 		Ready: func(r Report) {
 			_ = ctl.Send(control.Message{Kind: control.KindReady, AuthReady: &control.AuthorityReady{

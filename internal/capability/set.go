@@ -149,3 +149,8 @@ func (f fit) refusal(class action.Class) *Error {
 	}
 	return &Error{verdict.CapabilityNotFound, "this session has no capability for " + name}
 }
+
+// Holds reports whether the set has a token of the session, usable or not.
+func (s *Set) Holds(sessionID string) bool {
+	return s != nil && len(s.sessions[sessionID]) > 0
+}

@@ -33,7 +33,7 @@ func listValue(v reflect.Value, path, def string, out *[]string) {
 			return
 		}
 		if v.Elem().Kind() == reflect.Struct {
-			*out = append(*out, "["+path+"]")
+			*out = append(*out, visible("["+path+"]"))
 			listValue(v.Elem(), path, def, out)
 			return
 		}
@@ -66,7 +66,7 @@ func add(path, text, def string, out *[]string) {
 	if def != "" {
 		line += " (default " + def + ")"
 	}
-	*out = append(*out, line)
+	*out = append(*out, visible(line))
 }
 
 func keysOf(v reflect.Value) map[string]bool {

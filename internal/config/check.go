@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"firma/internal/action"
 )
 
 // invalid reports a value that can't be meant, at the place of its key.
@@ -22,6 +24,7 @@ func (c *Config) check(d *decoder) {
 	c.Sidecar.checkInterceptor(d)
 	c.Sidecar.checkAuthority(d)
 	c.Sidecar.checkEgress(d)
+	c.Sidecar.LocalExec.check(d)
 	if c.Sidecar.Audit.Sink == "file" && c.Sidecar.Audit.FilePath == "" {
 		d.invalid("sidecar.audit.sink", `= "file" needs file_path`)
 	}
@@ -114,6 +117,21 @@ func (p *Patch) check(d *decoder, at string) {
 	}
 	if b := p.Backend; b != "" && !slices.Contains(backends, b) {
 		d.invalid(at+".backend", "is %s, not %s", quoted(backends), printable(b))
+	}
+	p.LocalExecGate.check(d, at+".sidecar_local_exec")
+	if g := &p.ExecGate; g.EnforceKnown != nil && *g.EnforceKnown && len(g.Allowed) == 0 {
+		d.invalid(at+".sidecar_local_exec.enforce_known_executables", "needs allowed_executables")
+	}
+	for i, a := range p.Capability.RequestedActions {
+		if !action.Known(action.Class(a)) {
+			d.invalid(fmt.Sprintf("%s.capability.requested_actions[%d]", at, i), "= %s is no action class; docs/mapping-rules.md lists them", printable(a))
+		}
+	}
+	if c := p.Capability.Source; (c.Kind == "file") != (c.Path != "") {
+		d.invalid(at+".capability.source", `needs kind = "file" and a path, or neither`)
+	}
+	if a := p.Capability.RequestedActions; a != nil && len(a) == 0 {
+		d.invalid(at+".capability.requested_actions", "is empty; leave it out to ask for every class")
 	}
 	if r := p.Capability.RefreshRatio; r < 0 || r >= 1 {
 		d.invalid(at+".capability.refresh_ratio", "must lie between 0 and 1")

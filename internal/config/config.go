@@ -25,8 +25,11 @@ type Config struct {
 	Sidecar   Sidecar    `toml:"sidecar"`
 	Run       Run        `toml:"run"`
 
-	overrides *Run            // a file of profiles and defaults only, above Run
-	files     map[string]file // what trust was given to, by path
+	overrides     *Run            // a file of profiles and defaults only, above Run
+	overridesPath string          // of that file
+	template      string          // the file that Sidecar was taken from, if another
+	hasSidecar    bool            // there is a [sidecar] table
+	files         map[string]file // what trust was given to, by path
 }
 
 // Protected reports whether an unmapped destination is refused.
@@ -95,11 +98,12 @@ func Parse(path string, data []byte) (*Config, error) {
 	}
 	c := &Config{Path: path}
 	if onlyOverrides(root) {
-		c.overrides = &Run{}
+		c.overrides, c.overridesPath = &Run{}, path
 		d.table(root, reflect.ValueOf(c.overrides).Elem(), "")
 	} else {
 		d.table(root, reflect.ValueOf(c).Elem(), "")
 	}
+	_, c.hasSidecar = d.places["sidecar"]
 	c.check(d)
 	if err := d.fault("ConfigValidation", "correct the file; docs/configuration.md lists the keys this version knows"); err != nil {
 		return nil, err

@@ -107,16 +107,12 @@ func (d *decoder) unknown(at place, t reflect.Type, path, key string) {
 	d.add(at, "%s", text)
 }
 
-// printable keeps control characters of a file off the terminal.
+// printable shortens what a file says; see visible for the rest.
 func printable(s string) string {
-	q := fmt.Sprintf("%q", s)
-	if len(s) <= 200 && q == `"`+s+`"` {
-		return s
-	}
 	if len(s) > 200 {
-		return fmt.Sprintf("%q…", s[:200])
+		return strings.ToValidUTF8(s[:200], "") + "…"
 	}
-	return q
+	return s
 }
 
 func (d *decoder) value(n *node, v reflect.Value, s settingOf, path string) {

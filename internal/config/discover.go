@@ -52,7 +52,7 @@ func Discover(w Where) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	under.overrides = c.overrides
+	under.overrides, under.overridesPath = c.overrides, c.overridesPath
 	return under, nil
 }
 

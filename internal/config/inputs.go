@@ -15,20 +15,26 @@ import (
 // *.cedar files, and the directory's own entry lists their names.
 func inputs(c *Config) map[string]file {
 	out := map[string]file{}
-	eachInput(reflect.ValueOf(c).Elem(), func(path string) {
-		if info, err := os.Stat(path); err != nil || !info.IsDir() {
-			out[path] = readInput(path)
-			return
+	eachPath(c, func(s settingOf, path string) {
+		if s.input {
+			readInputs(path, out)
 		}
-		names, err := cedarFiles(path)
-		listing := ""
-		for _, name := range names {
-			out[name] = readInput(name)
-			listing += name + "\n"
-		}
-		out[path] = file{data: []byte(listing), err: err}
 	})
 	return out
+}
+
+func readInputs(path string, out map[string]file) {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		out[path] = readInput(path)
+		return
+	}
+	names, err := cedarFiles(path)
+	listing := ""
+	for _, name := range names {
+		out[name] = readInput(name)
+		listing += name + "\n"
+	}
+	out[path] = file{data: []byte(listing), err: err}
 }
 
 func readInput(path string) file {
@@ -41,13 +47,22 @@ func readInput(path string) file {
 	return file{data: data, err: err}
 }
 
-// eachInput visits the values of the fields that say path:"input".
-func eachInput(v reflect.Value, visit func(path string)) {
+// eachPath visits the values of the fields that hold paths.
+func eachPath(c *Config, visit func(s settingOf, path string)) {
+	eachPathIn(reflect.ValueOf(c).Elem(), visit)
+}
+
+func eachPathIn(v reflect.Value, visit func(s settingOf, path string)) {
 	for v.Kind() == reflect.Pointer {
 		if v.IsNil() {
 			return
 		}
 		v = v.Elem()
+	}
+	if v.Kind() == reflect.Map {
+		for it := v.MapRange(); it.Next(); {
+			eachPathIn(it.Value(), visit)
+		}
 	}
 	if v.Kind() != reflect.Struct {
 		return
@@ -55,14 +70,14 @@ func eachInput(v reflect.Value, visit func(path string)) {
 	for _, s := range settingsOf(v.Type()) {
 		f := v.Field(s.index)
 		switch {
-		case !s.input:
-			eachInput(f, visit)
+		case !s.path:
+			eachPathIn(f, visit)
 		case f.Kind() == reflect.Slice:
 			for i := range f.Len() {
-				visit(f.Index(i).String())
+				visit(s, f.Index(i).String())
 			}
 		case f.String() != "":
-			visit(f.String())
+			visit(s, f.String())
 		}
 	}
 }

@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"firma/internal/fault"
 )
@@ -62,7 +64,21 @@ type problems struct {
 }
 
 func (p *problems) add(at place, format string, args ...any) {
-	p.all = append(p.all, problem{at, fmt.Sprintf(format, args...)})
+	p.all = append(p.all, problem{at, visible(fmt.Sprintf(format, args...))})
+}
+
+// visible keeps what a file says from acting on the terminal it is shown on.
+func visible(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		q := strconv.QuoteRune(r)
+		b.WriteString(q[1 : len(q)-1])
+	}
+	return b.String()
 }
 
 const maxProblems = 20

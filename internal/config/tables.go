@@ -64,11 +64,11 @@ type Sidecar struct {
 
 	CapabilitySeed       CapabilitySeed       `toml:"capability_seed"`
 	CapabilityValidation CapabilityValidation `toml:"capability_validation"`
+	LocalExec            *LocalExec           `toml:"local_exec"` // nil: not served
 
 	CA            Unbuilt `toml:"ca" why:"interception of TLS"`
 	Credentials   Unbuilt `toml:"credentials" why:"credential injection"`
 	Constraints   Unbuilt `toml:"constraint_enforcement" why:"a run's Sidecar serves one session, whose state it keeps whole"`
-	LocalExec     Unbuilt `toml:"local_exec" why:"the local-exec gate"`
 	Providers     Unbuilt `toml:"http_secret_providers" why:"secret mediation"`
 	SecretGateway Unbuilt `toml:"secret_gateway" why:"secret mediation"`
 	Preflight     Unbuilt `toml:"preflight" why:"removed: firma run asks for a capability per session"`
@@ -231,10 +231,10 @@ type Patch struct {
 	Network         Network           `toml:"network"`
 	UseSidecar      *bool             `toml:"use_http_proxy_sidecar" default:"true"`
 	Capability      Capability        `toml:"capability"`
+	Seccomp         Seccomp           `toml:"seccomp_policy"`
+	ExecGate        ExecGate          `toml:"sidecar_local_exec" older:"command_mediator"`
+	LocalExecGate   *LocalExecGate    `toml:"sidecar_local_exec" older:"command_mediator"`
 
-	Seccomp        Unbuilt `toml:"seccomp_policy" why:"the filter is built in"`
-	LocalExecGate  Unbuilt `toml:"sidecar_local_exec" why:"the local-exec gate"`
-	Mediator       Unbuilt `toml:"command_mediator" why:"the local-exec gate"`
 	Executables    Unbuilt `toml:"executable_policies" why:"flags injected into agents"`
 	CodexCLI       Unbuilt `toml:"codex_cli" why:"flags injected into agents"`
 	NonStructural  Unbuilt `toml:"allow_non_structural" why:"every backend built so far confines the network by structure"`
@@ -242,6 +242,25 @@ type Patch struct {
 	CATrust        Unbuilt `toml:"ca_trust_mode" why:"interception of TLS"`
 	Secrets        Unbuilt `toml:"secret_providers" why:"secret mediation"`
 	AllowedDomains Unbuilt `toml:"allowed_domains" why:"write mapping rules, or use --allow"`
+}
+
+// Seccomp chooses the managed system-call filter.
+type Seccomp struct {
+	SourcePath  string `toml:"source_policy_path" path:"input" default:"built in"`
+	ArtifactDir string `toml:"artifact_dir" path:"yes" default:"the state directory"`
+	RuntimeMode string `toml:"runtime_mode" enum:"compile_on_launch precompiled_only" default:"compile_on_launch"`
+
+	VerifyChecksum Unbuilt `toml:"verify_checksum" why:"checksums are always verified"`
+}
+
+// ExecGate is asked before the agent's command is executed.
+type ExecGate struct {
+	Endpoint     string   `toml:"endpoint"` // unix:///path or tcp://host:port; "": no gate
+	Timeout      Duration `toml:"timeout" older:"timeout_ms" zero:"no" default:"500ms"`
+	HITLMode     string   `toml:"hitl_mode" enum:"sync_wait async_token" default:"sync_wait"`
+	HITLMaxWait  Duration `toml:"hitl_max_wait" older:"hitl_max_wait_ms" zero:"no" default:"5m"`
+	EnforceKnown *bool    `toml:"enforce_known_executables" default:"false"`
+	Allowed      []string `toml:"allowed_executables"` // canonical paths
 }
 
 // Mount shows a file or directory of the host.
@@ -259,15 +278,21 @@ type Network struct {
 
 // Capability is what a run asks its Authority for.
 type Capability struct {
-	RequestedActions []string `toml:"requested_actions" default:"every class"` // nil: every class
-	RefreshRatio     float64  `toml:"refresh_ratio" default:"0.6"`
-	Grace            Duration `toml:"grace" default:"30s" older:"grace_seconds" zero:"no"`
+	RequestedActions []string         `toml:"requested_actions" default:"every class"` // nil: every class
+	RefreshRatio     float64          `toml:"refresh_ratio" default:"0.6"`
+	Grace            Duration         `toml:"grace" default:"30s" older:"grace_seconds" zero:"no"`
+	Source           CapabilitySource `toml:"source"`
 
-	Source         Unbuilt `toml:"source" why:"use --capability-file, or [sidecar.capability_seed]"`
-	Kind           Unbuilt `toml:"kind" why:"use --capability-file, or [sidecar.capability_seed]"`
-	Path           Unbuilt `toml:"path" why:"use --capability-file, or [sidecar.capability_seed]"`
-	PublicKeyPath  Unbuilt `toml:"public_key_path" why:"use --capability-file, or [sidecar.capability_seed]"`
+	Kind           Unbuilt `toml:"kind" why:"write it as source = { kind, path }"`
+	Path           Unbuilt `toml:"path" why:"write it as source = { kind, path }"`
+	PublicKeyPath  Unbuilt `toml:"public_key_path" why:"set [sidecar.authority].public_key_path"`
 	RefreshEnabled Unbuilt `toml:"refresh_enabled" why:"capabilities are always refreshed"`
+}
+
+// CapabilitySource is where a run's capability comes from.
+type CapabilitySource struct {
+	Kind string `toml:"kind" enum:"disabled file" default:"disabled"` // disabled: the Authority is asked
+	Path string `toml:"path" path:"yes"`                              // for file: a seed
 }
 
 // Unbuilt is a key that the documentation of the format knows and this version

@@ -198,10 +198,18 @@ func (w Where) record(path string) (*Trusted, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(name, os.O_RDONLY|openFlags, 0)
+	t, err := readRecord(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	if err == nil && t.Path != path {
+		err = badRecord(errors.New("it is about "+t.Path), name)
+	}
+	return t, err
+}
+
+func readRecord(name string) (*Trusted, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|openFlags, 0)
 	if err != nil {
 		return nil, badRecord(err, name)
 	}
@@ -213,9 +221,6 @@ func (w Where) record(path string) (*Trusted, error) {
 	var t Trusted
 	if err == nil {
 		err = json.NewDecoder(io.LimitReader(f, maxFile)).Decode(&t)
-	}
-	if err == nil && t.Path != path {
-		err = errors.New("it is about " + t.Path)
 	}
 	if err != nil {
 		return nil, badRecord(err, name)
@@ -242,7 +247,7 @@ func (w Where) keep(t *Trusted) error {
 		err = replace(name, append(text, '\n'))
 	}
 	if err != nil {
-		return fault.Wrap(err, "StateDirUnwritable", "the trust can't be recorded", "make "+filepath.Dir(name)+" writable for you")
+		return fault.Wrap(err, "StateDirNotWritable", "the trust can't be recorded", "make "+filepath.Dir(name)+" writable for you")
 	}
 	return nil
 }
@@ -260,4 +265,46 @@ func replace(name string, text []byte) error {
 		os.Remove(f.Name())
 	}
 	return err
+}
+
+// Distrust removes the record of trust in a configuration, which need not exist
+// any more.
+func Distrust(w Where, path string) (string, error) {
+	if real, err := trustPath(path); err == nil {
+		path = real
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	name, err := w.recordFile(abs)
+	if err != nil {
+		return "", err
+	}
+	if err := os.Remove(name); err != nil {
+		return "", fault.Wrap(err, "ConfigNotTrusted", abs+" was not trusted", "see: firma trust --list")
+	}
+	return abs, nil
+}
+
+// TrustedPaths lists what is trusted, by path.
+func TrustedPaths(w Where) ([]Trusted, error) {
+	any, err := w.recordFile("")
+	if err != nil {
+		return nil, err
+	}
+	names, err := filepath.Glob(filepath.Join(escapeGlob(filepath.Dir(any)), "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	var out []Trusted
+	for _, name := range names {
+		t, err := readRecord(name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, *t)
+	}
+	slices.SortFunc(out, func(a, b Trusted) int { return strings.Compare(a.Path, b.Path) })
+	return out, nil
 }

@@ -96,8 +96,8 @@ func (c *Conn) Recv() (Message, []*os.File, error) {
 }
 
 func (c *Conn) recv(oobExtra int) (Message, []*os.File, []syscall.SocketControlMessage, error) {
-	if c.in == nil {
-		c.in = make([]byte, MaxMessage)
+	if err := c.room(); err != nil {
+		return Message{}, nil, nil, err
 	}
 	oob := make([]byte, syscall.CmsgSpace(maxFiles*4)+oobExtra)
 	n, oobn, flags, _, err := c.c.ReadMsgUnix(c.in, oob)
@@ -120,6 +120,37 @@ func (c *Conn) recv(oobExtra int) (Message, []*os.File, []syscall.SocketControlM
 		return Message{}, nil, nil, err
 	}
 	return m, files, cmsgs, nil
+}
+
+// room waits for a message and makes the buffer large enough for it: most are
+// small, and untouched memory is what a quick start is made of.
+func (c *Conn) room() error {
+	raw, err := c.c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var n int
+	var rerr error
+	err = raw.Read(func(fd uintptr) bool {
+		n, _, rerr = syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_TRUNC)
+		return rerr != syscall.EAGAIN
+	})
+	if err == nil {
+		err = rerr
+	}
+	switch {
+	case errors.Is(err, syscall.ECONNRESET):
+		return io.EOF
+	case err != nil:
+		return err
+	case n > MaxMessage:
+		return fmt.Errorf("control: message of %d bytes exceeds %d", n, MaxMessage)
+	case n > len(c.in):
+		c.in = make([]byte, n)
+	case c.in == nil:
+		c.in = make([]byte, 1)
+	}
+	return nil
 }
 
 const maxFiles = 16

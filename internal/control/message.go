@@ -48,6 +48,7 @@ type Message struct {
 	Authority *AuthorityStart `json:"authority,omitempty"`
 	AuthReady *AuthorityReady `json:"authority_ready,omitempty"`
 	Sidecar   *SidecarStart   `json:"sidecar,omitempty"`
+	Attach    *Attach         `json:"attach,omitempty"`
 	Failure   *Failure        `json:"failure,omitempty"`
 	Launch    *Launch         `json:"launch,omitempty"`
 	Exec      *Exec           `json:"exec,omitempty"`
@@ -62,6 +63,13 @@ type AuthorityStart struct {
 	Policies     []byte   `json:"policies"`       // Cedar text instead of a posture
 	Permits      []string `json:"permits"`        // host keys of --allow
 	PreSharedKey string   `json:"pre_shared_key"` // required of every caller
+
+	// What [authority] says besides; zero values mean the defaults.
+	IssuancePolicies []byte        `json:"issuance_policies"` // nil: everything that is asked for
+	Schema           []byte        `json:"schema"`            // nil: the built-in one
+	RevocationFile   string        `json:"revocation_file"`   // watched; "": nothing is ever revoked
+	MaxTTL           time.Duration `json:"max_ttl"`           // ns
+	BundleTTL        time.Duration `json:"bundle_ttl"`        // ns
 }
 
 // AuthorityReady is the Authority's startup report.
@@ -103,13 +111,83 @@ type SidecarStart struct {
 	AllowedCIDRs []string          `json:"allowed_cidrs"`
 	Hosts        map[string]string `json:"hosts"` // host → address[:port]
 
-	AuditDir  string `json:"audit_dir"`
+	// Seeds are the files of pre-staged capabilities. When there are any, they are
+	// the capabilities; no other is asked for.
+	Seeds      []string      `json:"seeds"`
+	SeedKey    []byte        `json:"seed_key"`    // of their issuer; 32 raw bytes
+	SeedReload bool          `json:"seed_reload"` // take rewritten ones
+	Skew       time.Duration `json:"skew"`        // clock_skew_tolerance; ns
+
+	// The capability asked for: nil Actions are every class, zero the defaults.
+	Actions      []string      `json:"actions"`
+	RefreshRatio float64       `json:"refresh_ratio"`
+	RefreshGrace time.Duration `json:"refresh_grace"`
+
+	Uplink Uplink `json:"uplink"`
+	Limits Limits `json:"limits"`
+
+	AuditLog  string `json:"audit_log"` // must not exist
+	AuditDir  string `json:"audit_dir"` // of the state directory; keeps the newest checkpoints
 	AuditKey  string `json:"audit_key"`
 	AuditMode string `json:"audit_mode"` // "" or "strict"
 	AuditSign string `json:"audit_sign"` // "checkpoint" or "event"
 
+	LocalExec *LocalExec `json:"local_exec,omitempty"` // nil: no command gate is served
+
 	// Posture is what the sandbox enforces, as facts; recorded in run.start.
 	Posture json.RawMessage `json:"posture"`
+}
+
+// Limits bound the agent's connections and calls. Zero is the proxy's default.
+type Limits struct {
+	MaxConnections int           `json:"max_connections"`
+	HeadTimeout    time.Duration `json:"head_timeout"`
+	IdleTimeout    time.Duration `json:"idle_timeout"`
+	StreamIdle     time.Duration `json:"stream_idle"`
+	ConnectTimeout time.Duration `json:"connect_timeout"`
+	SessionMax     time.Duration `json:"session_max"`
+	Response       time.Duration `json:"response"`
+}
+
+// Uplink is how a Sidecar reaches an Authority that was not started for it. The
+// zero value is right for one that was.
+type Uplink struct {
+	ConnectAddr         string        `json:"connect_addr"`
+	WorkspaceID         string        `json:"workspace_id"`
+	SidecarID           string        `json:"sidecar_id"`
+	AllowInsecureRemote bool          `json:"allow_insecure_remote"`
+	ConnectTimeout      time.Duration `json:"connect_timeout"`
+	MinBackoff          time.Duration `json:"min_backoff"`
+	MaxBackoff          time.Duration `json:"max_backoff"`
+	RevocationGrace     time.Duration `json:"revocation_grace"`
+	ClosedOnDisconnect  bool          `json:"closed_on_disconnect"`
+	MaxRevocations      int           `json:"max_revocations"`
+}
+
+// Endpoint is where a Sidecar that stands alone serves.
+type Endpoint struct {
+	Network string `json:"network"` // "tcp" or "unix"
+	Address string `json:"address"` // "ip:port", or an absolute path
+}
+
+// Attach is the start message of a run to a Sidecar that it did not start. What
+// that Sidecar enforces is its own matter.
+type Attach struct {
+	SandboxID string          `json:"sandbox_id"`
+	SessionID string          `json:"session_id"`
+	AgentID   string          `json:"agent_id"`
+	Profile   string          `json:"profile"`
+	Posture   json.RawMessage `json:"posture"`
+	Seeds     []RulesFile     `json:"seeds"` // the run's own capabilities; none: the Sidecar's
+}
+
+// LocalExec is the command gate that the Sidecar serves for its run.
+type LocalExec struct {
+	Socket        string        `json:"socket"`     // where the launcher asks
+	Management    string        `json:"management"` // where people approve
+	DefaultAction string        `json:"default_action"`
+	TokenTTL      time.Duration `json:"token_ttl"`   // 0: the default
+	RetryAfter    time.Duration `json:"retry_after"` // 0: the default
 }
 
 // Failure is a fault that crossed a process boundary.
@@ -126,11 +204,25 @@ type Launch struct {
 	Executable string `json:"executable"`
 	Args       int    `json:"args"` // how many
 	Dir        string `json:"dir"`
+
+	// Refused says why the launch does not happen; "": it does.
+	Refused string `json:"refused,omitempty"`
+}
+
+// Program is the one file that may be executed, as the launcher saw it.
+type Program struct {
+	Path      string `json:"path"` // inside; relative to Exec.Dir
+	Dev       uint64 `json:"dev"`
+	Ino       uint64 `json:"ino"`
+	Size      int64  `json:"size"`
+	ChangedS  int64  `json:"changed_s"` // time of the last change: content, mode or name
+	ChangedNs int64  `json:"changed_ns"`
 }
 
 // Exec tells the stub to become the agent.
 type Exec struct {
 	Argv     []string `json:"argv"`
+	Program  *Program `json:"program,omitempty"` // nil: what Argv[0] leads to
 	Env      []string `json:"env"`
 	Dir      string   `json:"dir"`
 	Terminal bool     `json:"terminal"` // take the controlling terminal's foreground

@@ -14,6 +14,7 @@ const (
 	Token   = "ctok"
 	Sandbox = "sbx"
 	Event   = "aevt"
+	Sidecar = "scr" // ours: a Sidecar that stands alone
 )
 
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"

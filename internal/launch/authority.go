@@ -4,11 +4,9 @@ package launch
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/term"
@@ -22,53 +20,73 @@ firma run can start a local Mini Authority for development on [::1]:<ephemeral-p
 This is suitable for a single developer on a trusted workstation.
 Start a local Mini Authority? [y/N]: `
 
-// ChooseAuthority decides which Authority a run uses: the flag, then the
-// persisted configuration, then one question on a terminal, whose "y" is kept in
-// userFile. It returns Local or a URL.
-func ChooseAuthority(flag string, c *config.Config, std Streams, userFile string) (string, error) {
+// AuthorityChoice is what an Authority is chosen by.
+type AuthorityChoice struct {
+	Flag        string // --authority
+	NoAutostart bool
+	Config      *config.Config
+	Where       config.Where // of the configuration that keeps a "y"
+}
+
+// Configured decides which Authority a run uses by the flag, then the
+// configuration. It returns Local, a URL, or "" when nothing is configured and the
+// user would have to be asked. It starts nothing and asks nobody.
+func (a *AuthorityChoice) Configured() (string, error) {
+	c := a.Config
 	switch {
-	case flag == Local:
+	case a.Flag == Local && a.NoAutostart:
+		return "", fault.New("AuthorityLocalNoAutostart", "--authority local starts an Authority, which --no-autostart forbids", "leave out one of the two")
+	case a.Flag == Local:
 		return Local, nil
-	case flag != "":
-		return flag, checkURL(flag)
-	case c.Authority != nil:
+	case a.Flag != "":
+		return a.Flag, checkURL(a.Flag)
+	case c.Authority != nil && !a.NoAutostart:
 		return Local, nil
 	case c.Sidecar.Authority.URL != "":
 		return c.Sidecar.Authority.URL, checkURL(c.Sidecar.Authority.URL)
-	case !term.IsTerminal(int(std.In.Fd())):
-		return "", fault.New("AuthorityPromptNoTty", "no Authority is configured, and there is no terminal to ask on",
-			"start a per-run one with: firma run --authority local -- …; or add an [authority] table to "+userFile)
+	case c.Authority != nil:
+		return "", fault.New("MissingAuthority", "[authority] in "+c.Path+" asks for a local Authority, which --no-autostart forbids to start",
+			"name one that runs: --authority URL, or url in [sidecar.authority]")
+	case a.NoAutostart:
+		return "", fault.New("MissingAuthority", "no Authority is configured, and --no-autostart forbids to start one",
+			"name one that runs: --authority URL, or url in [sidecar.authority]; or leave --no-autostart out")
+	}
+	return "", nil
+}
+
+// Choose is Configured, then one question on a terminal, whose "y" is kept in the
+// configuration.
+func (a *AuthorityChoice) Choose(std Streams) (string, error) {
+	chosen, err := a.Configured()
+	if err != nil || chosen != "" {
+		return chosen, err
+	}
+	if !term.IsTerminal(int(std.In.Fd())) {
+		return "", a.noTerminal()
 	}
 	fmt.Fprint(std.Err, prompt)
-	answer, _ := bufio.NewReader(std.In).ReadString('\n')
-	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
+	if !yes(std.In) {
 		return "", fault.New("AuthorityDeclined", "no Authority was started",
 			"answer y, pass --authority local, or point --authority at one that runs")
 	}
-	return Local, persist(userFile)
+	return Local, a.Config.PersistAuthority(a.Where)
+}
+
+func (a *AuthorityChoice) noTerminal() error {
+	return fault.New("AuthorityPromptNoTty", "no Authority is configured, and there is no terminal to ask on",
+		"start one for this run: firma run --authority local -- …; or add an [authority] table to "+a.Config.PersistPath(a.Where))
+}
+
+func yes(in *os.File) bool {
+	answer, _ := bufio.NewReader(in).ReadString('\n')
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes"
 }
 
 func checkURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return fault.New("ConfigValidation", s+" is not the URL of an Authority", "use --authority local, or a URL such as http://[::1]:50051")
-	}
-	return nil
-}
-
-// persist adds an [authority] table to the user's configuration.
-func persist(path string) error {
-	err := os.MkdirAll(filepath.Dir(path), 0o700)
-	var f *os.File
-	if err == nil {
-		f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	}
-	if err == nil {
-		_, err = f.WriteString("\n# firma run starts a local Mini Authority for each run.\n[authority]\n")
-		err = errors.Join(err, f.Close())
-	}
-	if err != nil {
-		return fault.Wrap(err, "ConfigNotWritable", "the choice could not be kept in "+path, "pass --authority local instead")
+		return fault.New(fault.ArgumentInvalid, s+" is not the URL of an Authority", "use --authority local, or a URL such as http://[::1]:50051")
 	}
 	return nil
 }

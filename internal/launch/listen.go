@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
+
+	"firma/internal/fault"
 )
 
 // proxyPort and dnsPort are where the Sidecar serves the sandbox's loopback.
@@ -19,17 +21,18 @@ const (
 	backlog   = 4096
 )
 
-// listen binds the sandbox's sockets: TCP proxy, UDP resolver, TCP resolver. The
+// Listen binds the sandbox's sockets: TCP proxy, UDP resolver, TCP resolver. The
 // kernel checks the caller of bind(2) against the owner of the network
 // namespace's user namespace, which is this process's user, so the low port needs
 // no capability inside.
-func listen(socks []*os.File) error {
+func Listen(socks []*os.File) error {
 	for i, s := range []struct {
 		port   int
 		stream bool
 	}{{proxyPort, true}, {dnsPort, false}, {dnsPort, true}} {
 		if err := bindOne(socks[i], s.port, s.stream); err != nil {
-			return fmt.Errorf("127.0.0.1:%d: %w", s.port, err)
+			return fault.Wrap(fmt.Errorf("127.0.0.1:%d: %w", s.port, err), "SandboxSetupFailed",
+				"the sandbox's proxy and resolver ports could not be bound", "run `firma doctor`; this needs a user namespace owned by you")
 		}
 	}
 	return nil
@@ -48,8 +51,8 @@ func bindOne(f *os.File, port int, stream bool) error {
 	return nil
 }
 
-// landlockABI is the version of Landlock this kernel has, 0 if none.
-func landlockABI() int {
+// LandlockABI is the version of Landlock this kernel has, 0 if none.
+func LandlockABI() int {
 	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
 		return 0

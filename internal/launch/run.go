@@ -14,10 +14,8 @@ import (
 
 	"firma/internal/control"
 	"firma/internal/fault"
-	"firma/internal/ids"
 	"firma/internal/profile"
 	"firma/internal/sandbox/bwrap"
-	"firma/internal/sandbox/seccomp"
 	"firma/internal/spawn"
 )
 
@@ -31,19 +29,25 @@ type run struct {
 	bwrap   string
 	filter  []byte
 	streams *streams
+	keeper  keeper
+	marking sync.WaitGroup
 
 	mu        sync.Mutex // guards the three below against an early end
 	authority *child     // nil with a remote Authority
-	sidecar   *child
+	sidecar   peer
 	box       *bwrap.Process
 	aborted   error // why the start was cut short
+	holding   bool  // the start waits for the command gate, and ends in order
+
+	deadline *time.Timer             // of the start
+	cancel   context.CancelCauseFunc // ends the start's own waits
 
 	started  chan struct{} // closed once the agent runs
+	overdue  chan struct{} // closed when the grace for ending is over
+	expire   sync.Once     // guards closing it
 	ctrlZ    chan struct{}
 	progress *progress
 }
-
-type identities struct{ sandbox, session, agent, psk string }
 
 // Run launches the agent and returns its exit status. An error means that firma
 // failed: before the agent started, or by losing a part it can't run without.
@@ -52,11 +56,16 @@ type identities struct{ sandbox, session, agent, psk string }
 // Sidecar (which seals the audit log), Authority.
 func Run(ctx context.Context, o Options, std Streams) (int, error) {
 	runtime.GOMAXPROCS(1) // it waits and copies; see startChild
-	r := &run{opts: o, std: std, started: make(chan struct{}), ctrlZ: make(chan struct{}, 1)}
-	r.ids = identities{sandbox: ids.New(ids.Sandbox), session: sessionID(), agent: "local-dev", psk: randomKey()}
+	r := &run{opts: o, std: std, started: make(chan struct{}), overdue: make(chan struct{}), ctrlZ: make(chan struct{}, 1)}
+	var err error
+	if r.ids, err = identify(&r.opts); err != nil {
+		return ExitFailure, err
+	}
 	if err := r.check(); err != nil {
 		return ExitFailure, err
 	}
+	ctx, r.cancel = context.WithCancelCause(ctx)
+	defer r.cancel(nil)
 	r.progress = newProgress(std.Err, o.Quiet)
 	defer r.progress.stop()
 	stopSignals := r.forwardSignals()
@@ -69,17 +78,20 @@ func Run(ctx context.Context, o Options, std Streams) (int, error) {
 	return r.wait(ctx)
 }
 
-// check is what can be refused before any process is started: backend, filter,
-// profile name.
+// check is what can be refused before any process is started: backend, state
+// directory, filter.
 func (r *run) check() error {
 	var err error
 	if r.bwrap, err = bwrap.Find(); err != nil {
 		return err
 	}
-	if r.filter, err = seccomp.Compile(); err != nil {
-		return fault.Wrap(err, "UnsupportedBackend", "the syscall filter can't be made for this machine", "run on amd64 or arm64")
+	if err := CheckState(r.opts.StateDir); err != nil {
+		return err
 	}
-	return nil
+	if err := r.planGate(); err != nil {
+		return err
+	}
+	return r.loadFilter()
 }
 
 // resolve looks at the host for what the profile shows of it.
@@ -88,12 +100,12 @@ func (r *run) resolve() error {
 	if err != nil {
 		return err
 	}
-	if r.view, err = profile.Resolve(r.opts.Profile, host); err != nil {
+	if r.view, err = r.opts.Profile.Resolve(host); err != nil {
 		return err
 	}
 	r.view.Spec.Seccomp = r.filter
 	r.warn()
-	return nil
+	return r.hideGate()
 }
 
 // warn says what is weaker than a reader of the documentation would expect; it is
@@ -107,7 +119,7 @@ func (r *run) warn() {
 	if !r.opts.Config.Protected() {
 		fmt.Fprintln(r.std.Err, "firma: warning: default_protected = false: destinations that no rule covers are let through, and only recorded")
 	}
-	if landlockABI() < 2 {
+	if LandlockABI() < 2 {
 		fmt.Fprintln(r.std.Err, "firma: warning: this kernel has no Landlock (or one older than Linux 5.19): pid 1 of the sandbox can be traced by the agent, which gets it around the syscall filter, not out of the sandbox")
 	}
 }
@@ -115,10 +127,10 @@ func (r *run) warn() {
 // start brings up Authority, Sidecar and sandbox at once and joins them in the
 // seed's order: what fails first in that order is what is reported.
 func (r *run) start(ctx context.Context) error {
-	timeout := time.AfterFunc(r.opts.StartupTimeout, func() {
+	r.deadline = time.AfterFunc(r.opts.StartupTimeout, func() {
 		r.abort(fault.New("StartupTimeout", "the run did not start within "+r.opts.StartupTimeout.String(), "raise --sidecar-startup-timeout-secs, or see what is slow with --log-filter debug"))
 	})
-	defer timeout.Stop()
+	defer r.deadline.Stop()
 	if err := r.spawn(); err != nil {
 		return r.startupError(err)
 	}
@@ -129,6 +141,7 @@ func (r *run) start(ctx context.Context) error {
 		{"waiting for the Authority", r.joinAuthority},
 		{"handing the sandbox's sockets to the Sidecar", r.joinSandbox},
 		{"waiting for the Sidecar", r.joinSidecar},
+		{"asking the command gate", func() error { return r.askGate(ctx) }},
 		{"recording the launch", r.recordLaunch},
 		{"starting the agent", r.exec},
 	}
@@ -206,38 +219,46 @@ func (r *run) joinSandbox() error {
 	}
 	defer closeAll(socks)
 	r.streams.started()
-	if err := listen(socks); err != nil {
-		return fault.Wrap(err, "SandboxSetupFailed", "the sandbox's proxy and resolver ports could not be bound", "run `firma doctor`; this needs a user namespace owned by you")
+	if err := Listen(socks); err != nil {
+		return err
 	}
-	return r.sidecar.ctl.Send(control.Message{Kind: control.KindSockets}, socks...)
+	return r.sidecar.send(control.Message{Kind: control.KindSockets}, socks...)
 }
 
 func (r *run) joinSidecar() error {
-	_, err := r.sidecar.expect(control.KindReady)
+	m, err := r.sidecar.expect(control.KindReady)
+	if err == nil {
+		r.mark(m.AuthReady)
+	}
 	return err
 }
 
 func (r *run) recordLaunch() error {
-	l := &control.Launch{Executable: r.opts.Command[0], Args: len(r.opts.Command) - 1, Dir: r.view.Dir}
-	if err := r.sidecar.ctl.Send(control.Message{Kind: control.KindLaunch, Launch: l}); err != nil {
-		return r.sidecar.died()
+	if err := r.sidecar.send(control.Message{Kind: control.KindLaunch, Launch: r.launchMessage()}); err != nil {
+		return err
 	}
 	_, err := r.sidecar.expect(control.KindRecorded)
 	return err
 }
 
 func (r *run) exec() error {
+	program, err := r.keeper.pinned()
+	if err != nil {
+		return err
+	}
+	r.divertLog()
 	if err := r.streams.begin(); err != nil {
 		return err
 	}
 	env := append(r.view.Env,
 		"FIRMA_RUN_SANDBOX_ID="+r.ids.sandbox, "FIRMA_RUN_SESSION_ID="+r.ids.session, "FIRMA_AGENT_ID="+r.ids.agent)
-	err := r.box.Exec(control.Exec{
-		Argv: r.opts.Command, Env: env, Dir: r.view.Dir,
-		Terminal: r.streams.master != nil, RequireLandlock: landlockABI() >= 2,
+	err = r.box.Exec(control.Exec{
+		Argv: r.opts.Command, Program: program, Env: env, Dir: r.view.Dir,
+		Terminal: r.streams.master != nil, RequireLandlock: LandlockABI() >= 2,
 	})
 	if err == nil {
 		close(r.started)
+		r.streams.flow()
 	}
 	return err
 }
@@ -248,26 +269,23 @@ func (r *run) wait(ctx context.Context) (int, error) {
 	done := make(chan struct{})
 	var lost error
 	var watch sync.WaitGroup
-	for _, c := range []*child{r.sidecar, r.authority} {
-		if c == nil {
-			continue
-		}
+	for _, c := range r.parts() {
 		watch.Add(1)
 		go func() {
 			defer watch.Done()
 			select {
 			case <-done:
-			case <-c.gone:
+			case <-c.lost():
 				r.box.Kill()
 			}
 		}()
 	}
 	go r.watchSuspend(done)
 	exit := r.box.Wait(ctx)
-	for _, c := range []*child{r.sidecar, r.authority} {
-		if c != nil && lost == nil {
+	for _, c := range r.parts() {
+		if lost == nil {
 			select {
-			case <-c.gone:
+			case <-c.lost():
 				lost = c.died()
 			default:
 			}
@@ -275,16 +293,18 @@ func (r *run) wait(ctx context.Context) (int, error) {
 	}
 	close(done)
 	watch.Wait()
-	r.streams.finish()
+	r.streams.finish(r.overdue)
+	if lost == nil && exit.Lost && r.late() {
+		return r.finish(exitKilled, "killed: it did not end within "+grace.String())
+	}
 	if lost == nil && exit.Lost {
 		lost = fault.New("SandboxLost", "the sandbox's bwrap process was killed, and the agent with it", "run again; if the kernel's out-of-memory killer did it, give the machine more memory")
 	}
 	if lost != nil {
-		r.finish(ExitFailure, fault.NameOf(lost))
+		_, _ = r.finish(ExitFailure, fault.NameOf(lost)) // its own error says less than lost
 		return ExitFailure, lost
 	}
-	r.finish(exit.Code, cause(exit.Code))
-	return exit.Code, nil
+	return r.finish(exit.Code, cause(exit.Code))
 }
 
 func cause(code int) string {
@@ -294,23 +314,32 @@ func cause(code int) string {
 	return "exit"
 }
 
-// finish tells the Sidecar that the run is over and shows its summary.
-func (r *run) finish(code int, why string) {
+// finish tells the Sidecar that the run is over and shows its summary. A Sidecar
+// that can't seal the record any more is a failure of the run, however well the
+// agent did.
+func (r *run) finish(code int, why string) (int, error) {
 	s, err := r.summary(code, why)
 	if err != nil {
-		if fault.NameOf(err) != "SidecarLost" {
-			fmt.Fprintln(r.std.Err, "firma: no summary:", err)
-		}
-		return
+		return ExitFailure, err
 	}
+	r.created()
 	if !r.opts.Quiet {
 		printSummary(r.std.Err, s)
+	}
+	return code, nil
+}
+
+// created names the files that the host's own tools would run or obey and that
+// the agent made: they did not exist when their guard could have been set up.
+func (r *run) created() {
+	for _, p := range r.view.Appeared() {
+		fmt.Fprintln(r.std.Err, "firma: warning: the agent created", p+", which tools of this host may run or obey: read it before you use the workspace")
 	}
 }
 
 func (r *run) summary(code int, why string) (*control.Summary, error) {
-	if err := r.sidecar.ctl.Send(control.Message{Kind: control.KindEnd, End: &control.End{ExitCode: code, Cause: why}}); err != nil {
-		return nil, r.sidecar.died()
+	if err := r.sidecar.send(control.Message{Kind: control.KindEnd, End: &control.End{ExitCode: code, Cause: why}}); err != nil {
+		return nil, err
 	}
 	m, err := r.sidecar.expect(control.KindSummary)
 	if err != nil {
@@ -334,15 +363,17 @@ func (r *run) abort(why error) {
 	}
 	if r.aborted == nil {
 		r.aborted = why
+		r.cancel(why)
+		if r.holding {
+			return // a second time kills
+		}
 	}
 	r.killLocked()
 }
 
 func (r *run) killLocked() {
-	for _, c := range []*child{r.sidecar, r.authority} {
-		if c != nil {
-			c.kill()
-		}
+	for _, c := range r.parts() {
+		c.kill()
 	}
 	if r.box != nil {
 		r.box.Kill()
@@ -356,14 +387,15 @@ func (r *run) shutdown() {
 		r.box.Kill()
 		r.box.Wait(context.Background())
 	}
-	for _, c := range []*child{r.sidecar, r.authority} {
-		if c != nil {
-			c.stop()
-		}
+	for _, c := range r.parts() {
+		c.stop()
 	}
+	r.keeper.sweep()
+	r.unmark()
 	if r.streams != nil {
 		r.streams.close()
 	}
+	r.restoreLog()
 }
 
 func exitOf(err error) int {

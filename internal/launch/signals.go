@@ -21,8 +21,12 @@ const grace = 10 * time.Second
 func (r *run) forwardSignals() (stop func()) {
 	signal.Ignore(syscall.SIGPIPE) // a reader that left is the pump's matter
 	ch := make(chan os.Signal, 16)
-	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1,
-		syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGCONT)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1,
+		syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGCONT} {
+		if !signal.Ignored(s) { // nohup, and a script's background jobs, stay what they are
+			signal.Notify(ch, s)
+		}
+	}
 	done := make(chan struct{})
 	go func() {
 		for {
@@ -61,8 +65,27 @@ func (r *run) signal(s syscall.Signal) {
 		}
 	case syscall.SIGTERM, syscall.SIGHUP:
 		r.box.Signal(s)
-		time.AfterFunc(grace, r.box.Kill)
+		time.AfterFunc(grace, r.tooLate)
 	default:
 		r.box.Signal(s)
+	}
+}
+
+// exitKilled is the status of an agent that SIGKILL ended.
+const exitKilled = 128 + int(syscall.SIGKILL)
+
+// tooLate ends a run that was told to end: its agent, and the wait for whoever
+// should read its last output.
+func (r *run) tooLate() {
+	r.expire.Do(func() { close(r.overdue) })
+	r.box.Kill()
+}
+
+func (r *run) late() bool {
+	select {
+	case <-r.overdue:
+		return true
+	default:
+		return false
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -81,11 +82,18 @@ func state(pid int) byte {
 // shell continues it.
 func (r *run) suspend() {
 	r.streams.restore()
-	_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
-	// SIGSTOP takes effect before kill(2) returns to this process; what follows
-	// runs after SIGCONT.
+	stopHere()
 	_ = r.streams.activate()
 	r.continueAgent()
+}
+
+// stopHere returns when this process has been stopped and continued. A signal to
+// the process may be taken by any thread while this one goes on; one to this very
+// thread takes effect before the system call returns, and stops all.
+func stopHere() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP)
 }
 
 // continueAgent wakes the agent's foreground process group.

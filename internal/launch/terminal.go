@@ -6,7 +6,10 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
@@ -35,8 +38,12 @@ func (s Streams) terminal() *os.File {
 type streams struct {
 	agent  bwrap.Stdio
 	master *os.File // nil without a terminal
-	raw    *term.State
 	tty    *os.File // the caller's terminal
+	mixed  bool     // stdout or stderr goes elsewhere
+
+	mu    sync.Mutex  // guards the next two
+	modes *term.State // of tty, as the caller has them; valid while taken
+	taken bool        // tty is raw
 
 	ours   []*os.File
 	stdin  func()         // starts the input pump
@@ -66,7 +73,7 @@ func newStreams(s Streams) (*streams, error) {
 func (st *streams) connect(s Streams, slave *os.File) error {
 	var err error
 	if term.IsTerminal(int(s.In.Fd())) {
-		st.agent.In, st.input = slave, &inputPump{from: s.In, to: st.master}
+		st.agent.In, st.input = slave, &inputPump{from: s.In, to: st.master, turn: st.turn}
 	} else {
 		var w *os.File
 		if st.agent.In, w, err = st.pipe(); err != nil {
@@ -82,6 +89,7 @@ func (st *streams) connect(s Streams, slave *os.File) error {
 			*o.agent = slave
 			continue
 		}
+		st.mixed = true
 		var r *os.File
 		if r, *o.agent, err = os.Pipe(); err != nil {
 			return err
@@ -125,37 +133,99 @@ func (st *streams) started() {
 	st.ours = nil
 }
 
-// begin lets input flow. The agent's terminal starts with the caller's settings;
-// the caller's goes raw.
+// begin readies the terminals: the agent's starts with the caller's settings, the
+// caller's goes raw. Call flow once the agent runs: what is typed
+// sooner would make signals for those who start it.
 func (st *streams) begin() error {
 	if st.tty == nil {
-		go st.input.run()
 		return nil
 	}
+	// Reading as a background job must be an error to wait on, not a stop. Not
+	// sooner: the agent would inherit it.
+	signal.Ignore(syscall.SIGTTIN)
 	if err := st.inherit(); err != nil {
 		return err
 	}
 	return st.activate()
 }
 
-// activate takes the caller's terminal if this process is in its foreground; a
-// background job may neither change nor read it (SIGTTOU, SIGTTIN), and takes it
-// when it is brought to the front (SIGCONT).
+// flow passes input on from now on.
+func (st *streams) flow() { go st.input.run() }
+
+// front reports whether this process is in its terminal's foreground: a background
+// job may neither change nor read it.
+func (st *streams) front() (bool, error) {
+	group, err := unix.IoctlGetInt(int(st.tty.Fd()), unix.TIOCGPGRP)
+	return group == unix.Getpgrp(), err
+}
+
+// activate takes the caller's terminal, if it is this process's turn. Where input
+// comes from elsewhere, nobody reads the keys, and the terminal keeps making signals
+// of them.
 func (st *streams) activate() error {
-	front, err := unix.IoctlGetInt(int(st.tty.Fd()), unix.TIOCGPGRP)
-	if err != nil || front != unix.Getpgrp() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if front, err := st.front(); !front || err != nil {
 		return nil
 	}
-	state, err := term.MakeRaw(int(st.tty.Fd()))
-	if err != nil {
-		return err
-	}
-	if st.raw == nil {
-		st.raw = state
-		go st.input.run()
+	if st.input.turn != nil {
+		if err := st.takeLocked(); err != nil {
+			return err
+		}
 	}
 	st.resize()
 	return nil
+}
+
+func (st *streams) takeLocked() error {
+	modes, err := term.MakeRaw(int(st.tty.Fd()))
+	if err != nil {
+		return err
+	}
+	if !st.taken {
+		st.modes = modes
+	}
+	st.taken = true
+	if st.mixed {
+		return keepOutput(st.tty)
+	}
+	return nil
+}
+
+// keepOutput lets a raw terminal begin each line at its start: where firma run is
+// part of a pipe, other programs write to it, too.
+func keepOutput(tty *os.File) error {
+	t, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+	if err != nil {
+		return err
+	}
+	t.Oflag |= unix.OPOST
+	return unix.IoctlSetTermios(int(tty.Fd()), unix.TCSETS, t)
+}
+
+// frontEvery is how often a background job looks whether it is in front: a shell
+// tells only those jobs that it had stopped (SIGCONT).
+const frontEvery = 100 * time.Millisecond
+
+// turn waits until this process may read the terminal, and has taken it; false when
+// the terminal is gone.
+func (st *streams) turn() bool {
+	for {
+		front, err := st.front()
+		if err != nil {
+			return false
+		}
+		if front {
+			return st.isTaken() || st.activate() == nil
+		}
+		time.Sleep(frontEvery)
+	}
+}
+
+func (st *streams) isTaken() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.taken
 }
 
 // inherit copies the caller's terminal settings to the private one.
@@ -178,14 +248,26 @@ func (st *streams) resize() {
 
 // restore gives the caller's terminal back its settings.
 func (st *streams) restore() {
-	if st.raw != nil {
-		_ = term.Restore(int(st.tty.Fd()), st.raw)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.taken {
+		_ = term.Restore(int(st.tty.Fd()), st.modes)
 	}
+	st.taken = false
 }
 
-// finish waits for the agent's last output. Call it once the sandbox is gone.
-func (st *streams) finish() {
-	st.output.Wait()
+// finish waits for the agent's last output to be read, until overdue is closed.
+// Call it once the sandbox is gone.
+func (st *streams) finish(overdue <-chan struct{}) {
+	done := make(chan struct{})
+	go func() {
+		st.output.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-overdue:
+	}
 	st.close()
 }
 
@@ -201,12 +283,13 @@ func (st *streams) close() {
 type inputPump struct {
 	from, to   *os.File
 	closeAtEnd bool
+	turn       func() bool  // nil unless from is a terminal: waits until it may be read
 	onInput    func([]byte) // sees what was typed, after it has been passed on
 }
 
 func (p *inputPump) run() {
 	buf := make([]byte, 32<<10)
-	for {
+	for p.turn == nil || p.turn() {
 		n, err := p.from.Read(buf)
 		if n > 0 {
 			if _, werr := p.to.Write(buf[:n]); werr != nil {
@@ -216,7 +299,9 @@ func (p *inputPump) run() {
 				p.onInput(buf[:n])
 			}
 		}
-		if err != nil && !errors.Is(err, unix.EINTR) {
+		// A terminal answers a background job with EIO; it may be its turn again.
+		again := errors.Is(err, unix.EINTR) || p.turn != nil && errors.Is(err, unix.EIO)
+		if err != nil && !again {
 			break
 		}
 	}

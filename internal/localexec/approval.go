@@ -22,6 +22,7 @@ const (
 
 // Binding is the one command, in the one run, that a token can allow.
 type Binding struct {
+	Executable  string
 	Fingerprint string // of the whole request, see FingerprintOf
 	InvokedAs   string
 	SessionID   string
@@ -32,7 +33,7 @@ type Binding struct {
 // BindingOf is what r would be bound to. The fingerprint is computed, never taken
 // from the request.
 func BindingOf(r *Request) Binding {
-	return Binding{FingerprintOf(r), r.InvokedAs, r.SessionID, r.SandboxID, r.AgentID}
+	return Binding{r.Executable, FingerprintOf(r), r.InvokedAs, r.SessionID, r.SandboxID, r.AgentID}
 }
 
 // approval is one token. It allows once.
@@ -134,20 +135,24 @@ func (b *Book) Redeem(id string, by Binding, now time.Time) (Decision, string) {
 	return a.redeem(by)
 }
 
-// Approve lets the token's command be executed once. Approving twice is the same
-// as once.
-func (b *Book) Approve(id string, now time.Time) Result { return b.change(id, StateApproved, now) }
+// Approve lets the token's command be executed once, and says what that is.
+// Approving twice is the same as once.
+func (b *Book) Approve(id string, now time.Time) (Result, Binding) {
+	return b.change(id, StateApproved, now)
+}
 
-// Revoke ends the token, approved or not.
-func (b *Book) Revoke(id string, now time.Time) Result { return b.change(id, StateRevoked, now) }
+// Revoke ends the token, approved or not, and says what it was for.
+func (b *Book) Revoke(id string, now time.Time) (Result, Binding) {
+	return b.change(id, StateRevoked, now)
+}
 
-func (b *Book) change(id string, to State, now time.Time) Result {
+func (b *Book) change(id string, to State, now time.Time) (Result, Binding) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a := b.tokens[id]
 	if a == nil {
-		return NotFound
+		return NotFound, Binding{}
 	}
 	a.settle(now)
-	return a.change(to)
+	return a.change(to), a.binding
 }

@@ -13,12 +13,13 @@ const ProxyAddress = "127.0.0.1:18080"
 var passed = []string{"TERM", "COLORTERM", "NO_COLOR", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "TZ"}
 
 // environment is built from nothing.
-func environment(v *View, h Host, path []string) []string {
+func environment(v *View, p *Profile, h Host, path []string) ([]string, error) {
+	id := v.Spec.Identity
 	env := map[string]string{
 		"PATH":    strings.Join(path, ":"),
-		"HOME":    Agent.Home,
-		"USER":    Agent.Name,
-		"LOGNAME": Agent.Name,
+		"HOME":    id.Home,
+		"USER":    id.Name,
+		"LOGNAME": id.Name,
 		"SHELL":   "/bin/sh",
 		"PWD":     v.Dir,
 		"LANG":    "C.UTF-8",
@@ -37,10 +38,13 @@ func environment(v *View, h Host, path []string) []string {
 	env["NO_PROXY"] = "localhost,127.0.0.1,::1"
 	env["no_proxy"] = env["NO_PROXY"]
 	env["NODE_USE_ENV_PROXY"] = "1" // Node 24 and later: fetch honours the variables
+	if err := p.variables(env, h); err != nil {
+		return nil, err
+	}
 	out := make([]string, 0, len(env))
 	for k, val := range env {
 		out = append(out, k+"="+val)
 	}
 	slices.Sort(out)
-	return out
+	return out, nil
 }

@@ -25,6 +25,15 @@ type Host struct {
 	Env       []string // the caller's environment; read, never passed on whole
 	Command   string   // argv[0] of the agent
 	Protected []string // firma's own state and configuration: never shown
+	Hidden    []Hidden // firma's files that may lie in a project
+
+	homes []string // every home directory that is known, under every name it has
+}
+
+// Hidden is a file or directory of firma's own.
+type Hidden struct {
+	Path    string
+	Written bool // during the run
 }
 
 // View is a profile resolved on this host.
@@ -35,36 +44,68 @@ type View struct {
 	Dir      string   // working directory inside
 	Notes    []string // what the user should know, one line each
 	Mappings []string // shipped mappings the profile brings
+
+	absent []string // of hostRuns in a writable project, when it was resolved
+	links  []link   // of hostRuns, reached through symbolic links then
 }
 
-// Agent is the identity of sandbox-user mode.
-var Agent = sandbox.Identity{Mode: "sandbox-user", Name: "agent", UID: 1000, GID: 1000, Home: "/home/agent", Hostname: "firma"}
-
-// Resolve builds the named profile's view.
+// Resolve builds the named built-in profile's view.
 func Resolve(name string, h Host) (*View, error) {
-	v := &View{Name: name, Mappings: []string{"anthropic", "openai", "github"}}
-	v.Spec.Identity = Agent
+	p := Profile{Name: name}
+	return p.Resolve(h)
+}
+
+// Check refuses what is wrong on every host.
+func (p *Profile) Check() error {
+	if !slices.Contains([]string{Generic, Codex}, p.base()) {
+		return fault.New("UnknownProfile", "there is no profile named "+p.base(), "use --profile generic or --profile codex, or define it: [run.profiles."+p.base()+"]")
+	}
+	if !slices.Contains([]string{"", SandboxUser, HostUser}, p.IdentityMode) {
+		return fault.New(fault.ArgumentInvalid, "there is no identity mode "+p.IdentityMode, "use sandbox-user or host-user")
+	}
+	return p.variables(map[string]string{}, Host{})
+}
+
+// Resolve builds the profile's view of the host.
+func (p *Profile) Resolve(h Host) (*View, error) {
+	v := &View{Name: p.Name, Mappings: []string{"anthropic", "openai", "github"}}
+	err := p.Check()
+	if err != nil {
+		return nil, err
+	}
+	if v.Spec.Identity, err = identityOf(p.IdentityMode, h); err != nil {
+		return nil, err
+	}
+	h = h.settle()
 	v.system()
 	v.identity()
-	path := v.toolchains(h)
-	switch name {
-	case Generic:
-		v.currentDirectory(h)
-	case Codex:
-		if err := v.workspace(h); err != nil {
-			return nil, err
-		}
-	default:
-		return nil, fault.New("UnknownProfile", "there is no profile named "+name, "use --profile generic or --profile codex")
+	// The project first: what PATH names in it is shown as the project is.
+	if err := v.project(p, h); err != nil {
+		return nil, err
 	}
-	v.Env = environment(v, h, path)
-	return v, nil
+	path := v.toolchains(h)
+	if err := v.hide(h); err != nil {
+		return nil, err
+	}
+	v.Env, err = environment(v, p, h, path)
+	return v, err
+}
+
+func (v *View) project(p *Profile, h Host) error {
+	switch {
+	case p.Mounts != nil:
+		return v.mounts(p.Mounts, h)
+	case p.base() == Codex:
+		return v.workspace(h)
+	}
+	v.currentDirectory(h)
+	return nil
 }
 
 // currentDirectory shows the working directory read-only, where that is not
 // more than a project.
 func (v *View) currentDirectory(h Host) {
-	v.Dir = Agent.Home
+	v.Dir = v.Spec.Identity.Home
 	dir, err := filepath.EvalSymlinks(h.Dir)
 	if err != nil {
 		return
@@ -74,7 +115,7 @@ func (v *View) currentDirectory(h Host) {
 		return
 	}
 	if why := unfit(dir, h); why != "" {
-		v.Notes = append(v.Notes, dir+" is not shown inside: "+why+"; starting in "+Agent.Home)
+		v.Notes = append(v.Notes, dir+" is not shown inside: "+why+"; starting in "+v.Dir)
 		return
 	}
 	v.show(dir, false)
@@ -95,27 +136,21 @@ var secretDirs = []string{".ssh", ".aws", ".azure", ".kube", ".gnupg", ".config"
 var secretNames = []string{".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".password-store"}
 
 // systemDirs are the host's own: shown by system() in part, or not at all.
-var systemDirs = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr", "/var/run", "/var/lib", "/var/log", "/var/spool"}
+var systemDirs = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr", "/var/backups", "/var/cache",
+	"/var/crash", "/var/db", "/var/lib", "/var/log", "/var/mail", "/var/run", "/var/spool"}
 
 // unfit says why dir must not be shown, or "".
 func unfit(dir string, h Host) string {
-	for _, p := range append([]string{"/", "/tmp", "/var", "/var/tmp", "/home", "/root", "/opt", "/srv", "/mnt", "/media"}, h.Home) {
-		if dir == p {
-			return "it is not a project directory"
-		}
-	}
-	if sandbox.Within(h.Home, dir) {
-		return "your home directory lies in it"
+	if slices.Contains([]string{"/", "/tmp", "/var", "/var/tmp", "/home", "/root", "/opt", "/srv", "/mnt", "/media"}, dir) {
+		return "it is not a project directory"
 	}
 	for _, p := range systemDirs {
 		if sandbox.Within(dir, p) {
 			return "it belongs to the system"
 		}
 	}
-	for _, s := range secretDirs {
-		if sandbox.Within(dir, filepath.Join(h.Home, s)) {
-			return "~/" + s + " holds credentials"
-		}
+	if why := someonesHome(dir, h); why != "" {
+		return why
 	}
 	for _, part := range strings.Split(dir, "/") {
 		if slices.Contains(secretNames, part) {

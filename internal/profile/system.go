@@ -44,7 +44,7 @@ func (v *View) system() {
 		{Path: "/tmp", Mode: 0o777 | os.ModeSticky},
 		{Path: "/var/tmp", Mode: 0o777 | os.ModeSticky},
 		{Path: "/run", Mode: 0o755},
-		{Path: Agent.Home, Mode: 0o700},
+		{Path: v.Spec.Identity.Home, Mode: 0o700},
 	}
 	v.Spec.Symlinks = append(v.Spec.Symlinks, sandbox.Symlink{Path: "/var/run", Target: "/run"})
 }
@@ -90,10 +90,17 @@ func (v *View) etcLink(p string, st os.FileInfo) bool {
 
 // identity writes the files that name the agent and its resolver.
 func (v *View) identity() {
-	a := Agent
+	a := v.Spec.Identity
+	root, group := "root:x:0:0:root:/root:/usr/sbin/nologin\n", "root:x:0:\n"
+	if a.UID == 0 {
+		root = ""
+	}
+	if a.GID == 0 {
+		group = ""
+	}
 	v.Spec.Files = append(v.Spec.Files,
-		file("/etc/passwd", "root:x:0:0:root:/root:/usr/sbin/nologin\n%s:x:%d:%d:agent:%s:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n", a.Name, a.UID, a.GID, a.Home),
-		file("/etc/group", "root:x:0:\n%s:x:%d:\nnogroup:x:65534:\n", a.Name, a.GID),
+		file("/etc/passwd", "%s%s:x:%d:%d:agent:%s:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n", root, a.Name, a.UID, a.GID, a.Home),
+		file("/etc/group", "%s%s:x:%d:\nnogroup:x:65534:\n", group, a.Name, a.GID),
 		file("/etc/hosts", "127.0.0.1 localhost %s\n::1 localhost\n", a.Hostname),
 		file("/etc/hostname", "%s\n", a.Hostname),
 		file("/etc/resolv.conf", "nameserver 127.0.0.1\noptions ndots:0 timeout:1 attempts:1\n"),

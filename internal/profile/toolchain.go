@@ -15,21 +15,23 @@ var standardPath = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/
 // else its programs need. Credentials beside them (~/.cargo/credentials.toml,
 // ~/.npmrc) are not in the list.
 var homeToolchains = map[string][]string{
-	".cargo":  {".cargo/bin", ".rustup/toolchains", ".rustup/settings.toml"},
-	".local":  {".local/bin", ".local/lib", ".local/pipx"},
-	"go":      {"go/bin"},
-	".pyenv":  {".pyenv"},
-	".rbenv":  {".rbenv"},
-	".nodenv": {".nodenv"},
-	".goenv":  {".goenv"},
-	".nvm":    {".nvm"},
-	".volta":  {".volta"},
-	".fnm":    {".fnm"},
-	".bun":    {".bun/bin", ".bun/install/global"},
-	".deno":   {".deno/bin"},
-	".asdf":   {".asdf"},
-	".sdkman": {".sdkman/candidates"},
-	"bin":     {"bin"},
+	".cargo":      {".cargo/bin", ".rustup/toolchains", ".rustup/settings.toml"},
+	".local":      {".local/bin", ".local/lib", ".local/pipx"},
+	"go":          {"go/bin"},
+	".pyenv":      {".pyenv"},
+	".rbenv":      {".rbenv"},
+	".nodenv":     {".nodenv"},
+	".goenv":      {".goenv"},
+	".nvm":        {".nvm"},
+	".volta":      {".volta"},
+	".fnm":        {".fnm"},
+	".npm-global": {".npm-global/bin", ".npm-global/lib"},
+	".yarn":       {".yarn/bin", ".yarn/lib"},
+	".bun":        {".bun/bin", ".bun/install/global"},
+	".deno":       {".deno/bin"},
+	".asdf":       {".asdf"},
+	".sdkman":     {".sdkman/candidates"},
+	"bin":         {"bin"},
 }
 
 // toolchains shows what PATH points to, read-only, and returns the PATH of the
@@ -62,21 +64,30 @@ func toolRoots(dir string, h Host) []string {
 	if sandbox.Within(dir, "/usr") || slices.Contains(standardPath, dir) {
 		return nil
 	}
-	if rel, ok := strings.CutPrefix(dir, h.Home+"/"); ok {
-		first, _, _ := strings.Cut(rel, "/")
+	home := underHome(dir, h)
+	if home != "" {
+		first, _, _ := strings.Cut(strings.TrimPrefix(dir, home+"/"), "/")
 		var roots []string
 		for _, r := range homeToolchains[first] {
-			roots = append(roots, filepath.Join(h.Home, r))
+			roots = append(roots, filepath.Join(home, r))
 		}
 		if roots != nil {
 			return roots
 		}
 	}
-	// PREFIX/bin: its lib, libexec and share lie beside it.
-	if parent := filepath.Dir(dir); filepath.Base(dir) == "bin" && unfit(parent, h) == "" && depth(parent) > 1 {
-		return []string{parent}
+	// PREFIX/bin: what its programs load lies beside it. Not under home, where a
+	// directory with a bin in it is as likely a project with an .env.
+	prefix := filepath.Dir(dir)
+	if filepath.Base(dir) != "bin" || home != "" || depth(prefix) < 2 {
+		return []string{dir}
 	}
-	return []string{dir}
+	var roots []string
+	for _, name := range []string{"bin", "lib", "lib64", "libexec", "share", "pkg", "src", "jre"} {
+		if p := filepath.Join(prefix, name); isDir(p) {
+			roots = append(roots, p)
+		}
+	}
+	return roots
 }
 
 func depth(p string) int { return strings.Count(p, "/") }
@@ -102,7 +113,7 @@ func (v *View) showCommand(h Host, path []string) {
 		if err != nil || !filepath.IsAbs(p) {
 			return
 		}
-		if !v.Spec.Covered(p) && sandbox.Within(p, h.Home) {
+		if !v.Spec.Covered(p) && underHome(p, h) != "" {
 			v.showTool(versionRoot(p, h), h)
 		}
 		if st.Mode()&os.ModeSymlink == 0 {
@@ -121,7 +132,7 @@ func (v *View) showCommand(h Host, path []string) {
 
 // versionRoot is ~/.local/share/NAME for what lies there, the file itself otherwise.
 func versionRoot(p string, h Host) string {
-	share := filepath.Join(h.Home, ".local", "share")
+	share := filepath.Join(underHome(p, h), ".local", "share")
 	if rel, ok := strings.CutPrefix(p, share+"/"); ok {
 		first, _, _ := strings.Cut(rel, "/")
 		return filepath.Join(share, first)

@@ -46,7 +46,7 @@ type Symlink struct {
 
 // Identity is who the agent is inside.
 type Identity struct {
-	Mode     string `json:"mode"` // sandbox-user
+	Mode     string `json:"mode"` // sandbox-user or host-user
 	Name     string `json:"name"`
 	UID      int    `json:"uid"`
 	GID      int    `json:"gid"`
@@ -62,7 +62,8 @@ type Op struct {
 	Symlink *Symlink
 }
 
-func (o Op) target() string {
+// Target is where the step acts, inside.
+func (o Op) Target() string {
 	switch {
 	case o.Mount != nil:
 		return o.Mount.Target
@@ -91,7 +92,7 @@ func (s *Spec) Ops() []Op {
 	for i := range s.Symlinks {
 		ops = append(ops, Op{Symlink: &s.Symlinks[i]})
 	}
-	slices.SortStableFunc(ops, func(a, b Op) int { return depth(a.target()) - depth(b.target()) })
+	slices.SortStableFunc(ops, func(a, b Op) int { return depth(a.Target()) - depth(b.Target()) })
 	return ops
 }
 
@@ -105,6 +106,11 @@ func (s *Spec) Covered(path string) bool {
 		}
 	}
 	return false
+}
+
+// Mounted reports whether something of the host is mounted at target itself.
+func (s *Spec) Mounted(target string) bool {
+	return slices.ContainsFunc(s.Mounts, func(m Mount) bool { return m.Target == target })
 }
 
 // Within reports whether path is dir or lies in it; both are absolute and clean.

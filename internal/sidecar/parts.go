@@ -3,12 +3,10 @@
 package sidecar
 
 import (
-	"crypto/ed25519"
 	"log/slog"
 	"net/netip"
 	"net/url"
 
-	"firma/internal/action"
 	"firma/internal/control"
 	"firma/internal/fault"
 	"firma/internal/intent"
@@ -53,18 +51,27 @@ func buildTable(s *control.SidecarStart, log *slog.Logger) (*mapping.Table, erro
 	return mapping.NewTable(rules)
 }
 
-func newUplink(s *control.SidecarStart, a *control.AuthorityReady, log *slog.Logger) (*uplink.Uplink, error) {
-	return uplink.New(uplink.Config{
-		URL: a.URL, PublicKey: ed25519.PublicKey(a.PublicKey),
-		Credentials: uplink.Credentials{SidecarID: s.SandboxID, PreSharedKey: wire.PreSharedKey(s.PreSharedKey)},
-		Request:     &uplink.Request{AgentID: s.AgentID, SessionID: s.SessionID, Actions: action.All()},
-		Log:         log,
-	})
+// uplinkConfig is everything about the line to an Authority but its address, its
+// key and what to ask it for.
+func uplinkConfig(s *control.SidecarStart, log *slog.Logger) uplink.Config {
+	u := s.Uplink
+	id := u.SidecarID
+	if id == "" {
+		id = s.SandboxID
+	}
+	return uplink.Config{
+		ConnectAddr: u.ConnectAddr, AllowInsecureRemote: u.AllowInsecureRemote,
+		Credentials:    uplink.Credentials{WorkspaceID: u.WorkspaceID, SidecarID: id, PreSharedKey: wire.PreSharedKey(s.PreSharedKey)},
+		Skew:           s.Skew,
+		ConnectTimeout: u.ConnectTimeout, MinBackoff: u.MinBackoff, MaxBackoff: u.MaxBackoff,
+		RevocationGrace: u.RevocationGrace, ClosedOnDisconnect: u.ClosedOnDisconnect, MaxRevocations: u.MaxRevocations,
+		Log: log,
+	}
 }
 
 // newDialer never dials firma's own Authority, whatever the configuration allows.
-func newDialer(s *control.SidecarStart, authorityURL string) (*egress.Dialer, error) {
-	cfg := egress.Config{Hosts: map[string]egress.Override{}}
+func newDialer(s *control.SidecarStart, authorityURL string, own ...netip.AddrPort) (*egress.Dialer, error) {
+	cfg := egress.Config{Hosts: map[string]egress.Override{}, Forbidden: own}
 	for _, p := range s.AllowedCIDRs {
 		prefix, err := netip.ParsePrefix(p)
 		if err != nil {

@@ -11,9 +11,9 @@ import (
 	"os"
 	"runtime"
 
-	"firma/internal/audit"
 	"firma/internal/control"
 	"firma/internal/fault"
+	"firma/internal/sidecar/uplink"
 )
 
 // ServeRun is the Sidecar of one run: it learns on ctl what to be, serves the
@@ -37,6 +37,8 @@ type perRun struct {
 	log  *slog.Logger
 	in   chan received
 	side *Sidecar
+	sess *session
+	url  string // of the Authority
 }
 
 type received struct {
@@ -86,14 +88,33 @@ func (r *perRun) serve(ctx context.Context) error {
 		return err
 	}
 	end := control.End{ExitCode: -1, Cause: "startup failed"}
-	if err = r.assemble(ctx); err == nil {
-		end, err = r.attend(ctx)
+	if r.sess, err = r.side.open(r.identity()); err == nil {
+		if err = r.assemble(ctx); err == nil {
+			end, err = r.attend(ctx)
+		}
 	}
-	sum, cerr := r.side.close(end)
+	sum, cerr := r.close(end)
 	if err == nil && cerr == nil {
 		return r.ctl.Send(control.Message{Kind: control.KindSummary, Summary: sum})
 	}
 	return errors.Join(err, cerr)
+}
+
+// identity is the run's, and what its first event says about it.
+func (r *perRun) identity() (identity, map[string]any) {
+	s := r.side.start
+	return identity{s.SandboxID, s.SessionID, s.AgentID}, map[string]any{
+		"profile": s.Profile, "posture": s.Posture, "default_protected": s.DefaultProtected,
+		"operator_allowed": s.Allow, "rules": r.side.table.Len(),
+	}
+}
+
+func (r *perRun) close(end control.End) (*control.Summary, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	sum, err := r.sess.close(ctx, end)
+	cp, serr := r.side.seal()
+	return sealed(sum, cp), errors.Join(err, serr)
 }
 
 // assemble waits for the Authority and the sockets, which come in either order,
@@ -110,7 +131,7 @@ func (r *perRun) assemble(ctx context.Context) error {
 		switch {
 		case in.m.Kind == control.KindAuthority && in.m.AuthReady != nil && !authority:
 			authority = true
-			go func() { uplinked <- r.side.connect(ctx, in.m.AuthReady) }()
+			go func() { uplinked <- r.connect(ctx, in.m.AuthReady) }()
 		case in.m.Kind == control.KindSockets && len(in.files) == 3 && socks == nil:
 			socks = in.files
 		default:
@@ -123,10 +144,34 @@ func (r *perRun) assemble(ctx context.Context) error {
 	if err := r.listen(ctx, socks); err != nil {
 		return err
 	}
-	err := r.ctl.Send(control.Message{Kind: control.KindReady})
+	ready := &control.AuthorityReady{URL: r.url, BundleVersion: r.side.uplink.BundleVersion()}
+	err := r.ctl.Send(control.Message{Kind: control.KindReady, AuthReady: ready})
 	// The launcher started this process with one processor, for a quick start.
 	runtime.SetDefaultGOMAXPROCS()
 	return err
+}
+
+// connect brings up the Authority's streams and settles where the session's
+// capabilities come from: pre-staged, or else asked for.
+func (r *perRun) connect(ctx context.Context, a *control.AuthorityReady) error {
+	s := r.side.start
+	r.url = a.URL
+	cfg := uplinkConfig(s, r.log)
+	cfg.URL, cfg.PublicKey = a.URL, a.PublicKey
+	if r.side.seeds == nil {
+		cfg.Request = request(s)
+	}
+	u, err := uplink.New(cfg)
+	if err != nil {
+		return err
+	}
+	r.sess.tokens = u.Tokens
+	if r.side.seeds != nil {
+		if r.sess.tokens = r.side.seeds.Tokens; !r.sess.tokens().Holds(s.SessionID) {
+			return fault.New("CapabilitySeedInvalid", "no capability seed is for this run's session "+s.SessionID, "run again: the seeds were rewritten while it started")
+		}
+	}
+	return r.side.connect(ctx, u, a.URL)
 }
 
 // listen takes over the sandbox's sockets: TCP proxy, UDP resolver, TCP resolver.
@@ -148,7 +193,8 @@ func (r *perRun) listen(ctx context.Context, socks []*os.File) error {
 	if err != nil {
 		return err
 	}
-	return r.side.serve(ctx, proxyLn, dns, dnsLn)
+	r.side.begin()
+	return r.sess.serve(ctx, proxyLn, dns, dnsLn)
 }
 
 // attend serves the launcher until the run ends, and says how it ended.
@@ -160,7 +206,7 @@ func (r *perRun) attend(ctx context.Context) (control.End, error) {
 		}
 		switch {
 		case in.m.Kind == control.KindLaunch && in.m.Launch != nil:
-			if err := r.recordLaunch(ctx, in.m.Launch); err != nil {
+			if err := r.sess.launched(ctx, in.m.Launch); err != nil {
 				return control.End{ExitCode: -1, Cause: "AuditUnavailable"}, err
 			}
 			if err := r.ctl.Send(control.Message{Kind: control.KindRecorded}); err != nil {
@@ -172,11 +218,4 @@ func (r *perRun) attend(ctx context.Context) (control.End, error) {
 			return control.End{ExitCode: -1, Cause: "Internal"}, fault.New("Internal", "unexpected message "+string(in.m.Kind)+" from the launcher", "")
 		}
 	}
-}
-
-func (r *perRun) recordLaunch(ctx context.Context, l *control.Launch) error {
-	return r.side.event(ctx, audit.KindLaunch, func(e *audit.Event) {
-		e.Action, e.Resource = "system.execute", l.Executable
-		e.Info = audit.Info("directory", l.Dir, "arguments", itoa(l.Args))
-	})
 }

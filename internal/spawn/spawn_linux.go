@@ -1,11 +1,6 @@
-// Package spawn starts the processes that must not outlive this one. The kernel
-// sends a parent-death signal when the *thread* that forked ends (prctl(2),
-// PR_SET_PDEATHSIG), so all forks happen on threads that live as long as the
-// process does.
 package spawn
 
 import (
-	"os/exec"
 	"runtime"
 	"syscall"
 )
@@ -36,13 +31,17 @@ func NewThread(prepare func() error) (*Thread, error) {
 	return t, <-ready
 }
 
-// Start is cmd.Start on the thread; the child gets sig when this process dies.
-func (t *Thread) Start(cmd *exec.Cmd, sig syscall.Signal) error {
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
+// Start starts c on the thread; the child gets sig when this process dies.
+func (t *Thread) Start(c Command, sig syscall.Signal) (*Process, error) {
+	attr := c.Attr
+	attr.Pdeathsig = sig
+	var p *Process
+	var err error
+	done := make(chan struct{})
+	t.work <- func() {
+		p, err = start(c, &attr)
+		close(done)
 	}
-	cmd.SysProcAttr.Pdeathsig = sig
-	done := make(chan error, 1)
-	t.work <- func() { done <- cmd.Start() }
-	return <-done
+	<-done
+	return p, err
 }

@@ -1,12 +1,8 @@
-//go:build !linux
+//go:build unix && !linux
 
-// Package spawn starts the processes that must not outlive this one.
 package spawn
 
-import (
-	"os/exec"
-	"syscall"
-)
+import "syscall"
 
 // Thread starts processes.
 type Thread struct{}
@@ -19,6 +15,9 @@ func NewThread(prepare func() error) (*Thread, error) {
 	return &Thread{}, nil
 }
 
-// Start is cmd.Start: this system has no parent-death signal, so children watch
-// their control channel only.
-func (*Thread) Start(cmd *exec.Cmd, _ syscall.Signal) error { return cmd.Start() }
+// Start starts c. This system has no parent-death signal: children watch their
+// control channel only.
+func (*Thread) Start(c Command, _ syscall.Signal) (*Process, error) {
+	attr := c.Attr
+	return start(c, &attr)
+}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -45,7 +46,7 @@ func (u *untouched) during(t *testing.T, f *performance) parts {
 	u.socks = socketsOf(p.launcher, p.authority, p.sidecar)
 	c, err := census.Take(u.s.scope())
 	must(t, err)
-	if len(c.Processes) < 4 || len(listening(t, u.socks)) == 0 {
+	if len(c.Processes) < 3 || len(listening(t, u.socks)) == 0 {
 		t.Fatalf("INVALID: the census does not see a run under way: %+v, listening: %v", c, listening(t, u.socks))
 	}
 	return p
@@ -123,7 +124,7 @@ func (d death) check(t *testing.T, s *stage, r *result) {
 	ends := find(events, pattern("run.end", "", "", ""))
 	if d.missing {
 		o := s.firma(t, r.state, "audit", "verify")
-		if len(ends) != 0 || o.Code != 0 || !strings.HasPrefix(o.Stdout, "UNSEALED ") {
+		if len(ends) != 0 || o.Code != 3 || !strings.HasPrefix(o.Stdout, "UNSEALED ") {
 			t.Errorf("want an unsealed log without an end; verify: status %d %s%s", o.Code, o.Stdout, told(events))
 		}
 		return
@@ -140,7 +141,8 @@ func TestSignals(t *testing.T) {
 		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2} {
 			t.Run("obeyed "+sig.String(), func(t *testing.T) {
 				u := s.untouched(t)
-				f := s.start(t, play{command: []string{"bash", "-c", "python3 daemons.py " + s.Base + "; echo ready; exec sleep 86400"}, room: u.room})
+				// Not bash: it ignores SIGQUIT.
+				f := s.start(t, play{command: []string{"sh", "-c", "python3 daemons.py " + s.Base + "; echo ready; exec sleep 86400"}, room: u.room})
 				f.until("ready")
 				u.during(t, f)
 				f.signal(sig)
@@ -171,23 +173,35 @@ func TestDaemonsDieWithTheAgent(t *testing.T) {
 	})
 }
 
-// TestStubbornAgent: an agent that ignores SIGTERM or SIGHUP is killed after a grace
-// period.
-func TestStubbornAgent(t *testing.T) {
+// TestToldToEnd: an agent that ignores SIGTERM or SIGHUP is killed after a grace
+// period; and neither does a reader who does not read keep the run from ending.
+func TestToldToEnd(t *testing.T) {
 	t.Parallel()
 	everyone(t, func(t *testing.T, s *stage) {
 		t.Parallel()
 		u := s.untouched(t)
-		var both []*performance
-		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
-			f := s.start(t, s.waiting(u))
-			f.until("ready")
-			f.signal(sig)
-			both = append(both, f)
+		term, hup := s.start(t, s.waiting(u)), s.start(t, s.waiting(u))
+		reader, full, err := os.Pipe()
+		must(t, err)
+		t.Cleanup(func() { reader.Close(); full.Close() })
+		unread := s.start(t, play{command: []string{"bash", "-c", "echo ready >&2; exec yes " + s.Base}, room: u.room, stdout: full})
+		term.until("ready")
+		hup.until("ready")
+		if !unread.err.wait("ready") {
+			t.Fatal("the third run has not started")
 		}
-		for _, f := range both {
-			f.end().wantCode(t, 125) // TODO
+		term.signal(syscall.SIGTERM)
+		hup.signal(syscall.SIGHUP)
+		unread.signal(syscall.SIGTERM)
+		for _, f := range []*performance{term, hup} {
+			r := f.end().wantCode(t, 137)
+			s.wantSealed(t, r)
+			ends := wantRecorded(t, r.events(t), 1, pattern("run.end", "", "", ""))
+			if cause := fmt.Sprint(ends[0].Info["cause"]); !strings.Contains(cause, "did not end") {
+				t.Errorf("the log says the run ended by %q", cause)
+			}
 		}
+		unread.end().wantCode(t, 143)
 		u.check(t)
 	})
 }

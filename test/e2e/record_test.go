@@ -54,6 +54,7 @@ func readLog(t testing.TB, path string) []event {
 		if err := json.Unmarshal(line, &e); err != nil {
 			t.Fatalf("%s: a line is no event: %v\n%s", path, err, line)
 		}
+		e.Raw = bytes.Clone(line)
 		all = append(all, e)
 	}
 	return all

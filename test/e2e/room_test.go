@@ -76,6 +76,14 @@ func (r *room) enter(s *stage, dir string, args []string) []string {
 	return append(in, args...)
 }
 
+// path is where a path of the room is on the host.
+func (r *room) path(path string) string {
+	if r.holder == nil {
+		return path
+	}
+	return "/proc/" + strconv.Itoa(r.holder.Process.Pid) + "/root" + path
+}
+
 // asRoot lets cmd start as the tests' own user: enter changes it.
 func (r *room) asRoot(cmd *exec.Cmd) {
 	if r.holder != nil {
@@ -156,4 +164,3 @@ func poll(t testing.TB, what string, ok func() bool) {
 		}
 	}
 }
-

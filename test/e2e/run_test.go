@@ -27,9 +27,9 @@ type play struct {
 	dir     string   // "": the project
 	env     []string // on top of the world's
 	stdin   io.Reader
-	stdout  io.Writer // besides what is kept
-	firma   string    // "": the world's copy of the binary
-	room    *room     // where it runs; nil: here
+	stdout  *os.File // instead of what is kept
+	firma   string   // "": the world's copy of the binary
+	room    *room    // where it runs; nil: here
 }
 
 // run is the usual play: a command behind the stage's configuration.
@@ -76,7 +76,10 @@ func (s *stage) start(t testing.TB, p play) *performance {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cmd = s.command(ctx, p, f.state)
-	f.cmd.Stdout, f.cmd.Stderr = f.out.tee(p.stdout), f.err
+	f.cmd.Stdout, f.cmd.Stderr = f.out, f.err
+	if p.stdout != nil {
+		f.cmd.Stdout = p.stdout
+	}
 	f.begun = time.Now()
 	must(t, f.cmd.Start())
 	go func() {

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"io"
 	"strings"
 	"sync"
 	"time"
@@ -37,14 +36,6 @@ func (tr *transcript) close() {
 	defer tr.mu.Unlock()
 	tr.closed = true
 	tr.tell()
-}
-
-// tee writes to w as well, if there is one.
-func (tr *transcript) tee(w io.Writer) io.Writer {
-	if w == nil {
-		return tr
-	}
-	return io.MultiWriter(tr, w)
 }
 
 func (tr *transcript) String() string {

@@ -141,20 +141,34 @@ func listening(t testing.TB, inodes []string) []string {
 // wantGone waits until no process of the stage is left, and fails when one stays.
 func (s *stage) wantGone(t *testing.T) {
 	t.Helper()
-	var c census.Census
-	end := timeAfter()
-	for {
-		var err error
-		c, err = census.Take(s.scope())
-		must(t, err)
-		if len(c.Processes) == 0 || end() {
-			break
-		}
-	}
+	c := s.census(t)
 	for _, p := range c.Processes {
 		t.Errorf("still there: %d %s %q", p.PID, p.State, p.Args)
 	}
 	for _, x := range slices.Concat(c.Mounts, c.Groups) {
 		t.Errorf("still there: %s", x)
+	}
+}
+
+// statOf are the fields of /proc/PID/stat (proc(5)), none if the process is gone.
+func statOf(pid int) []string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	open, end := strings.IndexByte(string(text), '('), strings.LastIndexByte(string(text), ')')
+	if open < 0 || end < open {
+		return nil
+	}
+	return append([]string{strings.TrimSpace(string(text[:open])), string(text[open : end+1])}, strings.Fields(string(text[end+1:]))...)
+}
+
+// census waits for the processes that are about to end, and counts what is there.
+func (s *stage) census(t testing.TB) (c census.Census) {
+	t.Helper()
+	for end := timeAfter(); ; {
+		var err error
+		c, err = census.Take(s.scope())
+		must(t, err)
+		if len(c.Processes) == 0 || end() {
+			return c
+		}
 	}
 }

@@ -15,6 +15,13 @@
 //	go test -count=1 -v -run 'TestEscape/firma-test/B3$' ./test/escape
 //	go test ./test/escape -args -wall=none    # no sandbox: everything must ESCAPE
 //
+// A verdict in the log is BLOCKED, CONTAINED (it worked, and stayed inside),
+// ESCAPED, INVALID (the control failed: nothing is proved), DEAD (what must work
+// does not), UNRECORDED (refused, but not in the audit log) or LIMIT (known to
+// reach the host; the try says why). "no control" says which account or kernel
+// can't have one, and why. TestTheSuiteCanFail keeps the suite honest: without a
+// wall it has to find escapes.
+//
 // To add a technique, add a function to probe/ and a line to a case; to add a
 // case, add one to the list of its file.
 package escape

@@ -3,6 +3,7 @@ package escape
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -127,16 +128,24 @@ var proxyCases = []kase{
 		tries: refuseAll,
 	},
 	{
-		id: "F19-empty", about: "an empty rules file refuses everything too",
-		flags: func(y *yard) []string { return []string{"--config", filepath.Join(y.Base, "empty.toml")} },
-		prepare: func(t *testing.T, y *yard) {
+		id: "F19-empty", about: "an empty rules file allows nothing: refused as a whole, or everything is",
+		tries: func(*yard) []attempt { return nil },
+		check: func(t *testing.T, y *yard, _ *ran) {
 			conf, err := os.ReadFile(y.config)
 			must(t, err)
-			must(t, os.WriteFile(filepath.Join(y.Base, "rules.toml"), nil, 0o644))
-			text := "[sidecar.mapping]\nrules_path = \"" + filepath.Join(y.Base, "rules.toml") + "\"\n" + string(conf)
-			must(t, os.WriteFile(filepath.Join(y.Base, "empty.toml"), []byte(text), 0o644))
+			rules, file := filepath.Join(y.Base, "rules.toml"), filepath.Join(y.Base, "empty.toml")
+			must(t, os.WriteFile(rules, nil, 0o644))
+			must(t, os.WriteFile(file, append([]byte("[sidecar.mapping]\nrules_path = \""+rules+"\"\n"), conf...), 0o644))
+			k := kase{flags: func(*yard) []string { return []string{"--config", file} }}
+			r := y.firma(t, k, y.probe, "http", proxy, "GET", "http://allowed.test/")
+			t.Logf("exit status %d: %s%s", r.Code, r.Stdout, r.Stderr)
+			if started := r.Code == 0 && strings.Contains(r.Stdout, `"refused"`); !started && (r.Code != 125 || !strings.Contains(r.Stderr, rules)) {
+				t.Errorf("ESCAPED     neither refused whole, with the file named, nor everything refused")
+			}
+			if n := len(y.origin.Requests("")); n != 0 {
+				t.Errorf("ESCAPED     %d requests arrived", n)
+			}
 		},
-		tries: refuseAll,
 	},
 }
 

@@ -11,7 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"firma/internal/testkit/account"
+	"firma/internal/testkit/census"
 	"firma/internal/testkit/world"
 )
 
@@ -33,6 +36,10 @@ func TestMain(m *testing.M) {
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the probe: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		fmt.Fprintln(os.Stderr, "adopt orphans:", err)
 		os.Exit(1)
 	}
 	code := m.Run()
@@ -84,7 +91,10 @@ func (y *yard) run(t *testing.T, k kase) {
 	y.baits.Reset()
 	y.origin.Reset()
 	before := y.snapshot(t)
-	r := y.insideRun(t, k, tries)
+	r := &ran{}
+	if len(tries) > 0 {
+		r = y.insideRun(t, k, tries)
+	}
 	reaches := false
 	for i, a := range tries {
 		reaches = reaches || a.want == limit
@@ -223,8 +233,35 @@ func (y *yard) insideRun(t *testing.T, k kase, tries []attempt) *ran {
 func (y *yard) firma(t *testing.T, k kase, command ...string) *ran {
 	t.Helper()
 	mark := y.Mark(t)
+	before := parts(t)
 	o := y.World.Run(t, y.command(k, command...))
+	for _, p := range parts(t) {
+		if !slices.ContainsFunc(before, func(b census.Process) bool { return b.PID == p.PID && b.Start == p.Start }) {
+			t.Errorf("ESCAPED     left behind by a run that has ended: %v", p)
+			_ = unix.Kill(p.PID, unix.SIGKILL)
+		}
+	}
 	return &ran{Outcome: o, events: y.Since(t, mark)}
+}
+
+// parts are the parts of runs that are alive. This process adopts whatever loses
+// its parent (TestMain), so an orphan is found here; those that have ended are
+// collected.
+func parts(t *testing.T) []census.Process {
+	t.Helper()
+	family, err := census.Hold(os.Getpid())
+	must(t, err)
+	defer family.Close()
+	var found []census.Process
+	for _, p := range family.Members {
+		if p.State == "Z" && p.Parent == os.Getpid() {
+			_, _ = unix.Wait4(p.PID, nil, unix.WNOHANG, nil)
+		}
+	}
+	for _, word := range []string{"bwrap", "firma", "__sandbox-init"} {
+		found = append(found, family.Find(word)...)
+	}
+	return slices.DeleteFunc(found, func(p census.Process) bool { return p.State == "Z" })
 }
 
 func (y *yard) command(k kase, command ...string) world.Command {

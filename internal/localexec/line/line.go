@@ -102,7 +102,10 @@ func exchange(conn net.Conn, out []byte, limit int) ([]byte, error) {
 	if c, ok := conn.(closeWriter); ok {
 		_ = c.CloseWrite() // only now: some servers take it for the end of all
 	}
-	return answer, ended(conn, rest)
+	if err := ended(conn, rest); err != nil {
+		return nil, err
+	}
+	return answer, nil
 }
 
 // ended waits for the end of the connection.

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"firma/internal/fault"
 	"firma/internal/spawn"
 )
 
@@ -21,7 +22,12 @@ func newThread() (*spawn.Thread, error) {
 	if os.Geteuid() != 0 {
 		return spawn.NewThread(nil)
 	}
-	return spawn.NewThread(privateDevices)
+	t, err := spawn.NewThread(privateDevices)
+	if err != nil {
+		return nil, fault.Wrap(err, "SandboxSetupFailed", "private device nodes could not be made",
+			"run firma as an ordinary user, or with CAP_SYS_ADMIN and CAP_MKNOD (which the root of a rootless container has not)")
+	}
+	return t, nil
 }
 
 func privateDevices() error {

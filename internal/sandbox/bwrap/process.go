@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,7 @@ import (
 	"firma/internal/fault"
 	"firma/internal/sandbox"
 	"firma/internal/sandbox/stub"
+	"firma/internal/spawn"
 )
 
 // Stdio is what the agent's 0, 1 and 2 will be. The files stay the caller's.
@@ -32,13 +34,16 @@ type Stdio struct {
 
 // Process is a sandbox that has been set up and waits to become the agent.
 type Process struct {
-	cmd    *exec.Cmd
+	cmd    spawn.Command
+	proc   *spawn.Process
 	ctl    *control.Conn
 	errs   *os.File
 	stderr bytes.Buffer
 	drain  chan struct{}
-	pidfd  int
 	pid    int
+
+	mu    sync.Mutex
+	pidfd int // of the agent; -1 before and after
 }
 
 // Start builds the sandbox and returns once it has started; Sockets then waits
@@ -47,7 +52,7 @@ type Process struct {
 func Start(path string, spec *sandbox.Spec, io Stdio) (*Process, error) {
 	thread, err := newThread()
 	if err != nil {
-		return nil, fault.Wrap(err, "SandboxSetupFailed", "private device nodes could not be made", "run firma as an ordinary user, or with CAP_SYS_ADMIN and CAP_MKNOD")
+		return nil, err
 	}
 	p := &Process{drain: make(chan struct{}), pidfd: -1}
 	ctl, theirs, err := control.Pair("sandbox")
@@ -62,13 +67,19 @@ func Start(path string, spec *sandbox.Spec, io Stdio) (*Process, error) {
 	if err := p.command(path, spec, io, theirs); err != nil {
 		return nil, p.abandon(err)
 	}
-	defer closeFiles(p.cmd.ExtraFiles, io, theirs)
+	defer closeFiles(p.cmd.Files[3:], io, theirs)
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, p.abandon(err)
 	}
-	p.errs, p.cmd.Stderr = read, write
-	err = thread.Start(p.cmd, syscall.SIGKILL)
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, p.abandon(err)
+	}
+	defer null.Close()
+	p.errs = read
+	p.cmd.Files[0], p.cmd.Files[1], p.cmd.Files[2] = null, null, write
+	p.proc, err = thread.Start(p.cmd, syscall.SIGKILL)
 	write.Close()
 	if err != nil {
 		read.Close()
@@ -106,14 +117,16 @@ func (p *Process) command(path string, spec *sandbox.Spec, io Stdio, ctl *os.Fil
 	if files[1], err = memfd("args", args.buf.Bytes()); err != nil {
 		return err
 	}
-	p.cmd = exec.Command(path, "--args", "4", "/proc/self/fd/3", stub.Arg, "6")
-	p.cmd.Env = []string{}
-	p.cmd.Dir = "/"
-	p.cmd.ExtraFiles = files
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	p.cmd = spawn.Command{
+		Path: path, Args: []string{"bwrap", "--args", "4", "/proc/self/fd/3", stub.Arg, "6"},
+		Env: []string{}, Dir: "/",
+		Files: append(make([]*os.File, 3), files...),
+		Attr:  syscall.SysProcAttr{Setsid: true},
+		Group: true,
+	}
 	if io.Terminal != nil {
-		p.cmd.SysProcAttr.Setctty = true
-		p.cmd.SysProcAttr.Ctty = ctty(io)
+		p.cmd.Attr.Setctty = true
+		p.cmd.Attr.Ctty = ctty(io)
 	}
 	return nil
 }
@@ -154,9 +167,9 @@ func (p *Process) collect() {
 func (p *Process) Sockets() ([]*os.File, error) {
 	m, files, pid, err := p.ctl.RecvFrom()
 	if errors.Is(err, io.EOF) {
-		_ = p.cmd.Wait()
+		_, _ = p.proc.Wait()
 		<-p.drain
-		return nil, explain(p.stderr.String())
+		return nil, Explain(p.stderr.String(), ReadHost())
 	}
 	if err != nil {
 		return nil, err
@@ -168,9 +181,13 @@ func (p *Process) Sockets() ([]*os.File, error) {
 		return nil, fault.New("SandboxSetupFailed", "the sandbox handed over something other than its sockets", "")
 	}
 	// The sender waits for our answer, so its pid can't have been reused yet.
-	if p.pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
 		return nil, fmt.Errorf("pidfd_open: %w", err)
 	}
+	p.mu.Lock()
+	p.pidfd = fd
+	p.mu.Unlock()
 	p.pid = pid
 	return files, nil
 }
@@ -199,6 +216,8 @@ func (p *Process) Pid() int { return p.pid }
 
 // Signal sends sig to the agent; without effect once it has ended.
 func (p *Process) Signal(sig syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.pidfd >= 0 {
 		_ = unix.PidfdSendSignal(p.pidfd, sig, nil, 0)
 	}
@@ -206,9 +225,7 @@ func (p *Process) Signal(sig syscall.Signal) {
 
 // Kill ends the sandbox and everything in it.
 func (p *Process) Kill() {
-	if p.cmd.Process != nil {
-		_ = p.cmd.Process.Kill()
-	}
+	p.proc.Kill()
 }
 
 // Exit is how a sandbox ended.
@@ -217,20 +234,35 @@ type Exit struct {
 	Lost bool // bwrap itself was killed: Code says nothing about the agent
 }
 
-// Wait returns when no process of the sandbox is left. Call it once, after Sockets.
+// Wait returns when the sandbox is gone, agent included.
 func (p *Process) Wait(context.Context) Exit {
-	_ = p.cmd.Wait()
+	ws, err := p.proc.Wait()
 	<-p.drain
 	p.ctl.Close()
-	if p.pidfd >= 0 {
-		unix.Close(p.pidfd)
-		p.pidfd = -1
-	}
-	ws, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
-	if !ok || ws.Signaled() {
+	p.outlast()
+	if err != nil || ws.Signaled() {
 		return Exit{Code: 125, Lost: true}
 	}
 	return Exit{Code: ws.ExitStatus()}
+}
+
+// outlast waits for the agent itself: after a killed bwrap the kernel ends it a
+// moment later. A pidfd is readable once its process has ended (pidfd_open(2)).
+func (p *Process) outlast() {
+	p.mu.Lock()
+	fd := p.pidfd
+	p.pidfd = -1
+	p.mu.Unlock()
+	if fd < 0 {
+		return
+	}
+	defer unix.Close(fd)
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 5000)
+		if err != unix.EINTR {
+			return
+		}
+	}
 }
 
 // Version asks bwrap for its version.

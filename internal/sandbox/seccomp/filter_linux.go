@@ -31,29 +31,36 @@ const (
 
 func retErrno(e unix.Errno) uint32 { return uint32(unix.SECCOMP_RET_ERRNO) | uint32(e) }
 
+// Arch is this machine's architecture as the kernel names it, "" when there is no
+// filter for it.
+func Arch() string {
+	return map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
+}
+
 // Compile returns the filter of this machine's architecture as an array of
-// struct sock_filter. It is deterministic: same firma, same bytes.
-func Compile() ([]byte, error) {
+// struct sock_filter: the base, and EPERM for each of extra. It is deterministic:
+// same firma, same calls, same bytes.
+func Compile(extra ...Call) ([]byte, error) {
 	arch, ok := audits[runtime.GOARCH]
 	if !ok {
 		return nil, fmt.Errorf("seccomp: no filter for architecture %s (have amd64, arm64)", runtime.GOARCH)
 	}
-	raw, err := bpf.Assemble(program(arch))
+	raw, err := bpf.Assemble(program(arch, extra))
 	if err != nil {
 		return nil, fmt.Errorf("seccomp: %w", err)
 	}
-	out := make([]byte, 0, 8*len(raw))
+	out := make([]byte, 0, size*len(raw))
 	for _, in := range raw {
 		out = binary.LittleEndian.AppendUint16(out, in.Op)
 		out = append(out, in.Jt, in.Jf)
 		out = binary.LittleEndian.AppendUint32(out, in.K)
 	}
-	return out, nil
+	return out, Check(out)
 }
 
 // program checks the architecture before anything else: syscall numbers mean
 // nothing without it, and int 0x80 would otherwise pass every rule below.
-func program(arch uint32) []bpf.Instruction {
+func program(arch uint32, extra []Call) []bpf.Instruction {
 	p := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: offArch, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: arch, SkipTrue: 1},
@@ -63,13 +70,15 @@ func program(arch uint32) []bpf.Instruction {
 		bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: 0x40000000, SkipTrue: 1},
 		bpf.RetConstant{Val: retKill},
 	}
-	for _, d := range denied() {
-		p = append(p,
-			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: d.nr, SkipTrue: 1},
-			bpf.RetConstant{Val: retErrno(d.errno)})
+	for _, r := range append(Base(), Refusal{Calls: extra, Errno: unix.EPERM}) {
+		for _, c := range r.Calls {
+			p = append(p,
+				bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: c.Nr, SkipTrue: 1},
+				bpf.RetConstant{Val: retErrno(r.Errno)})
+		}
 	}
 	for _, c := range conditional() {
-		p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: c.nr, SkipTrue: uint8(len(c.body))})
+		p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: c.call.Nr, SkipTrue: uint8(len(c.body))})
 		p = append(p, c.body...)
 	}
 	return append(p, bpf.RetConstant{Val: retAllow})

@@ -1,34 +1,44 @@
 package seccomp
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
+	"fmt"
 	"runtime"
 	"testing"
 
-	"golang.org/x/net/bpf"
+	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/sys/unix"
 )
 
-// judge runs the filter on one call, in the interpreter of golang.org/x/net/bpf.
-// That reads big-endian, as for packets, so struct seccomp_data is laid out so.
+// judge runs the base filter on one call, in the interpreter.
 func judge(t *testing.T, arch, nr uint32, args ...uint64) uint32 {
 	t.Helper()
-	vm, err := bpf.NewVM(program(audits[runtime.GOARCH]))
+	return judgeBy(t, compile(t), arch, nr, args...)
+}
+
+func judgeBy(t *testing.T, filter []byte, arch, nr uint32, args ...uint64) uint32 {
+	t.Helper()
+	vm, err := newMachine(filter)
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := make([]byte, 64)
-	binary.BigEndian.PutUint32(data[offNr:], nr)
-	binary.BigEndian.PutUint32(data[offArch:], arch)
-	for i, a := range args {
-		binary.BigEndian.PutUint32(data[lowWord(i):], uint32(a))
-		binary.BigEndian.PutUint32(data[lowWord(i)+4:], uint32(a>>32))
-	}
-	ret, err := vm.Run(data)
+	ret, err := vm.judge(arch, nr, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return uint32(ret)
+	return ret
+}
+
+func compile(t testing.TB, extra ...Call) []byte {
+	t.Helper()
+	filter, err := Compile(extra...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filter
 }
 
 func TestFilter(t *testing.T) {
@@ -86,12 +96,164 @@ func TestFilter(t *testing.T) {
 }
 
 func TestCompileIsDeterministic(t *testing.T) {
-	a, err := Compile()
+	a, b := compile(t), compile(t)
+	if string(a) != string(b) || len(a)%8 != 0 {
+		t.Errorf("%d and %d bytes", len(a), len(b))
+	}
+}
+
+// golden is the hash of what Compile returns for each architecture, by Version.
+var golden = map[string]string{
+	"1 amd64": "8982860a4214ea4b229f725ae9cc9b67e4d28a3758380f3959bf0e6c7f5c051e",
+}
+
+// TestVersionCountsTheFilter: an artifact names the version that made it, so two
+// filters must not share one.
+func TestVersionCountsTheFilter(t *testing.T) {
+	want, known := golden[fmt.Sprint(Version, " ", runtime.GOARCH)]
+	if !known {
+		t.Skipf("no hash is recorded for %s", runtime.GOARCH)
+	}
+	sum := sha256.Sum256(compile(t))
+	if got := hex.EncodeToString(sum[:]); got != want {
+		t.Errorf("the base filter has changed: raise Version (and the second number of the shipped policy's version), and record %s", got)
+	}
+}
+
+// TestNamesMatchNumbers compares with another project's table.
+func TestNamesMatchNumbers(t *testing.T) {
+	info, err := arch.GetInfo(runtime.GOARCH)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, _ := Compile()
-	if string(a) != string(b) || len(a)%8 != 0 {
-		t.Errorf("%d and %d bytes", len(a), len(b))
+	calls := map[string]uint32{}
+	for _, r := range Base() {
+		for _, c := range r.Calls {
+			if _, twice := calls[c.Name]; twice {
+				t.Errorf("%s is listed twice", c.Name)
+			}
+			calls[c.Name] = c.Nr
+		}
+	}
+	for _, b := range conditional() {
+		calls[b.call.Name] = b.call.Nr
+	}
+	for _, name := range Actions {
+		extra, err := Action(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range extra {
+			calls[c.Name] = c.Nr
+		}
+	}
+	for name, nr := range calls {
+		if got, known := info.SyscallNames[name]; known && got != int(nr) {
+			t.Errorf("%s is %d, and there it is %d", name, nr, got)
+		} else if !known {
+			t.Logf("%s is not in that table", name)
+		}
+	}
+}
+
+func TestActions(t *testing.T) {
+	for _, name := range Actions {
+		extra, err := Action(name)
+		if err != nil || len(extra) == 0 {
+			t.Fatalf("%s: %v, %v", name, extra, err)
+		}
+		filter := compile(t, extra...)
+		for _, c := range extra {
+			native := audits[runtime.GOARCH]
+			if got := judge(t, native, c.Nr); got != retAllow {
+				t.Errorf("%s: the base answers %#x", c.Name, got)
+			}
+			if got := judgeBy(t, filter, native, c.Nr); got != retErrno(unix.EPERM) {
+				t.Errorf("%s denied by %s: %#x", c.Name, name, got)
+			}
+		}
+		if err := Prove(filter, extra); err != nil {
+			t.Error(err)
+		}
+		if err := Prove(compile(t), extra); err == nil {
+			t.Errorf("a filter without %s passes for one with it", name)
+		}
+	}
+	for _, name := range []string{"system.execute", "system.install", "", "credential"} {
+		if calls, err := Action(name); err == nil || calls != nil {
+			t.Errorf("%q is an action: %v", name, calls)
+		}
+	}
+}
+
+// TestCheck: each kind of damage is seen without running the filter.
+func TestCheck(t *testing.T) {
+	good := compile(t)
+	edit := func(f func(b []byte) []byte) []byte { return f(bytes.Clone(good)) }
+	for name, bad := range map[string][]byte{
+		"empty":                 {},
+		"cut within":            good[:len(good)-3],
+		"no final return":       good[:len(good)-8],
+		"another architecture":  edit(func(b []byte) []byte { b[12] ^= 1; return b }),
+		"first check removed":   good[24:],
+		"allow instead of kill": edit(func(b []byte) []byte { binary.LittleEndian.PutUint32(b[20:], retAllow); return b }),
+		"jump past the end":     edit(func(b []byte) []byte { b[len(b)-16], b[len(b)-15], b[len(b)-14] = opEqual, 0, 9; return b }),
+		"far jump":              edit(func(b []byte) []byte { b[len(b)-16] = opJump; b[len(b)-10] = 9; return b }),
+		"unaligned load":        edit(func(b []byte) []byte { b[28] = 2; return b }),
+		"load out of bounds":    edit(func(b []byte) []byte { b[28] = 64; return b }),
+		"unknown operation":     edit(func(b []byte) []byte { b[24] = 0x16; return b }),
+		"too long":              append(bytes.Repeat(good[:8], maxInstructions), good...),
+	} {
+		if Check(bad) == nil {
+			t.Errorf("%s: passes", name)
+		}
+	}
+	if err := Check(good); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTry loads the filter for real; the test's other threads stay free of it.
+func TestTry(t *testing.T) {
+	if err := Try(compile(t)); err != nil {
+		t.Error(err)
+	}
+	if Try([]byte("12345678")) == nil {
+		t.Error("nonsense was loaded")
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_KEYCTL, ^uintptr(0), 0, 0); errno == unix.EPERM {
+		t.Error("the filter stayed on this thread")
+	}
+}
+
+// FuzzCheck: whatever passes must be interpretable without a fault, and never
+// allow another architecture's calls.
+func FuzzCheck(f *testing.F) {
+	good, err := Compile()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add(good[:64])
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if Check(b) != nil {
+			return
+		}
+		vm, err := newMachine(b)
+		if err != nil {
+			return // valid for the kernel, unknown to the interpreter
+		}
+		if got, err := vm.judge(unix.AUDIT_ARCH_I386, 1); err != nil || got != retKill {
+			t.Fatalf("i386 write: %#x, %v", got, err)
+		}
+	})
+}
+
+func BenchmarkCompile(b *testing.B) {
+	for b.Loop() {
+		if _, err := Compile(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -10,49 +10,78 @@ var audits = map[string]uint32{
 	"arm64": unix.AUDIT_ARCH_AARCH64,
 }
 
-type rule struct {
-	nr    uint32
-	errno unix.Errno
+// Version counts the base filter: raise it with every change of what is compiled,
+// so that an artifact of another firma is told from a damaged one.
+const Version = 1
+
+// Call is a system call of this machine's architecture.
+type Call struct {
+	Name string // as in syscalls(2)
+	Nr   uint32
 }
 
-// denied lists the calls refused whatever their arguments.
-func denied() []rule {
-	rules := make([]rule, 0, 64)
-	add := func(e unix.Errno, nrs ...uint32) {
-		for _, nr := range nrs {
-			rules = append(rules, rule{nr, e})
-		}
+// Refusal is a group of calls that the base filter refuses whatever their
+// arguments.
+type Refusal struct {
+	Calls []Call
+	Errno unix.Errno // what the caller gets
+	Why   string
+}
+
+// Base is what every filter refuses. No policy can take anything out of it.
+func Base() []Refusal {
+	return []Refusal{
+		{[]Call{{"io_uring_setup", unix.SYS_IO_URING_SETUP}, {"io_uring_enter", unix.SYS_IO_URING_ENTER},
+			{"io_uring_register", unix.SYS_IO_URING_REGISTER}},
+			unix.ENOSYS, "work submitted by io_uring is not seen by this filter; clients fall back to ordinary calls"},
+		{[]Call{{"clone3", unix.SYS_CLONE3}},
+			unix.ENOSYS, "it takes its flags by pointer, so they can't be judged here; libc falls back to clone"},
+		{[]Call{{"ptrace", unix.SYS_PTRACE}, {"process_vm_readv", unix.SYS_PROCESS_VM_READV},
+			{"process_vm_writev", unix.SYS_PROCESS_VM_WRITEV}, {"pidfd_getfd", unix.SYS_PIDFD_GETFD}, {"kcmp", unix.SYS_KCMP}},
+			unix.EPERM, "other processes of the sandbox, its pid 1 included, are not the agent's to drive"},
+		{[]Call{{"setns", unix.SYS_SETNS}, {"mount", unix.SYS_MOUNT}, {"umount2", unix.SYS_UMOUNT2},
+			{"pivot_root", unix.SYS_PIVOT_ROOT}, {"chroot", unix.SYS_CHROOT}, {"open_tree", unix.SYS_OPEN_TREE},
+			{"move_mount", unix.SYS_MOVE_MOUNT}, {"fsopen", unix.SYS_FSOPEN}, {"fsconfig", unix.SYS_FSCONFIG},
+			{"fsmount", unix.SYS_FSMOUNT}, {"fspick", unix.SYS_FSPICK}, {"mount_setattr", unix.SYS_MOUNT_SETATTR},
+			{"open_by_handle_at", unix.SYS_OPEN_BY_HANDLE_AT}},
+			unix.EPERM, "mounts and namespaces are set before the agent starts"},
+		{[]Call{{"bpf", unix.SYS_BPF}, {"perf_event_open", unix.SYS_PERF_EVENT_OPEN}, {"userfaultfd", unix.SYS_USERFAULTFD},
+			{"fanotify_init", unix.SYS_FANOTIFY_INIT}, {"kexec_load", unix.SYS_KEXEC_LOAD},
+			{"kexec_file_load", unix.SYS_KEXEC_FILE_LOAD}, {"init_module", unix.SYS_INIT_MODULE},
+			{"finit_module", unix.SYS_FINIT_MODULE}, {"delete_module", unix.SYS_DELETE_MODULE}, {"reboot", unix.SYS_REBOOT},
+			{"swapon", unix.SYS_SWAPON}, {"swapoff", unix.SYS_SWAPOFF}, {"acct", unix.SYS_ACCT},
+			{"quotactl", unix.SYS_QUOTACTL}, {"quotactl_fd", unix.SYS_QUOTACTL_FD}, {"syslog", unix.SYS_SYSLOG},
+			{"vhangup", unix.SYS_VHANGUP}, {"settimeofday", unix.SYS_SETTIMEOFDAY}, {"clock_settime", unix.SYS_CLOCK_SETTIME},
+			{"lookup_dcookie", unix.SYS_LOOKUP_DCOOKIE}, {"nfsservctl", unix.SYS_NFSSERVCTL}},
+			unix.EPERM, "kernel surface that no client needs and that exploits do"},
+		{[]Call{{"keyctl", unix.SYS_KEYCTL}, {"add_key", unix.SYS_ADD_KEY}, {"request_key", unix.SYS_REQUEST_KEY}},
+			unix.EPERM, "the launcher's session keyring would be inherited, with what it holds"},
+		{archCalls, unix.EPERM, "legacy calls of this architecture that no client needs"},
 	}
-	// Work submitted by io_uring is not seen by this filter. ENOSYS makes
-	// clients fall back to ordinary calls.
-	add(unix.ENOSYS, unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER)
-	// clone3 takes its flags by pointer, so they can't be judged here; libc falls
-	// back to clone.
-	add(unix.ENOSYS, unix.SYS_CLONE3)
-	// Other processes of the sandbox, its pid 1 included, are not ours to drive.
-	add(unix.EPERM, unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV,
-		unix.SYS_PIDFD_GETFD, unix.SYS_KCMP)
-	// Mounts and namespaces are set before the agent starts.
-	add(unix.EPERM, unix.SYS_SETNS, unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT,
-		unix.SYS_OPEN_TREE, unix.SYS_MOVE_MOUNT, unix.SYS_FSOPEN, unix.SYS_FSCONFIG, unix.SYS_FSMOUNT,
-		unix.SYS_FSPICK, unix.SYS_MOUNT_SETATTR, unix.SYS_OPEN_BY_HANDLE_AT)
-	// Kernel surface that no client needs and that exploits do.
-	add(unix.EPERM, unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD, unix.SYS_FANOTIFY_INIT,
-		unix.SYS_KEXEC_LOAD, unix.SYS_KEXEC_FILE_LOAD, unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE,
-		unix.SYS_DELETE_MODULE, unix.SYS_REBOOT, unix.SYS_SWAPON, unix.SYS_SWAPOFF, unix.SYS_ACCT,
-		unix.SYS_QUOTACTL, unix.SYS_QUOTACTL_FD, unix.SYS_SYSLOG, unix.SYS_VHANGUP,
-		unix.SYS_SETTIMEOFDAY, unix.SYS_CLOCK_SETTIME, unix.SYS_LOOKUP_DCOOKIE, unix.SYS_NFSSERVCTL)
-	// The launcher's session keyring would be inherited, with what it holds.
-	add(unix.EPERM, unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY)
-	add(unix.EPERM, archDenied...)
-	return rules
 }
 
 // branch is the rule of one call that depends on its arguments: its body runs
 // with that call's number matched, and ends in a return on every path.
 type branch struct {
-	nr   uint32
-	body []bpf.Instruction
+	call    Call
+	refused string // which arguments, for a reader
+	body    []bpf.Instruction
+}
+
+// Condition is a call that the base filter refuses with some arguments, with
+// EPERM.
+type Condition struct {
+	Name    string
+	Refused string // which arguments
+}
+
+// Conditions lists the calls that the base filter judges by their arguments.
+func Conditions() []Condition {
+	var out []Condition
+	for _, b := range conditional() {
+		out = append(out, Condition{b.call.Name, b.refused})
+	}
+	return out
 }
 
 // newNamespaces is every CLONE_NEW* flag but CLONE_NEWTIME, whose bit is part of
@@ -62,14 +91,14 @@ const newNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUT
 
 func conditional() []branch {
 	return []branch{
-		{unix.SYS_CLONE, refuseBits(0, newNamespaces)},
-		{unix.SYS_UNSHARE, refuseBits(0, newNamespaces|unix.CLONE_NEWTIME)},
+		{Call{"clone", unix.SYS_CLONE}, "flags that make a namespace", refuseBits(0, newNamespaces)},
+		{Call{"unshare", unix.SYS_UNSHARE}, "flags that make a namespace", refuseBits(0, newNamespaces|unix.CLONE_NEWTIME)},
 		// The kernel reads 32 bits of the request: only those are compared, so
 		// high bits hide nothing. TIOCSTI types into a terminal, TIOCLINUX pastes
 		// into a console, TIOCSETD loads line disciplines.
-		{unix.SYS_IOCTL, refuseValues(1, unix.TIOCSTI, unix.TIOCLINUX, unix.TIOCSETD)},
-		{unix.SYS_SOCKET, socketFamilies()},
-		{unix.SYS_SOCKETPAIR, connectedPairs()},
+		{Call{"ioctl", unix.SYS_IOCTL}, "TIOCSTI, TIOCLINUX, TIOCSETD, whatever the high bits", refuseValues(1, unix.TIOCSTI, unix.TIOCLINUX, unix.TIOCSETD)},
+		{Call{"socket", unix.SYS_SOCKET}, "every family but IPv4, IPv6 and routing netlink", socketFamilies()},
+		{Call{"socketpair", unix.SYS_SOCKETPAIR}, "datagram and raw pairs", connectedPairs()},
 	}
 }
 

@@ -2,5 +2,10 @@ package seccomp
 
 import "golang.org/x/sys/unix"
 
-var archDenied = []uint32{unix.SYS_IOPL, unix.SYS_IOPERM, unix.SYS_MODIFY_LDT, unix.SYS_USELIB, unix.SYS_USTAT,
-	unix.SYS_SYSFS, unix.SYS__SYSCTL, unix.SYS_CREATE_MODULE, unix.SYS_GET_KERNEL_SYMS, unix.SYS_QUERY_MODULE}
+var archCalls = []Call{{"iopl", unix.SYS_IOPL}, {"ioperm", unix.SYS_IOPERM}, {"modify_ldt", unix.SYS_MODIFY_LDT},
+	{"uselib", unix.SYS_USELIB}, {"ustat", unix.SYS_USTAT}, {"sysfs", unix.SYS_SYSFS}, {"_sysctl", unix.SYS__SYSCTL},
+	{"create_module", unix.SYS_CREATE_MODULE}, {"get_kernel_syms", unix.SYS_GET_KERNEL_SYMS},
+	{"query_module", unix.SYS_QUERY_MODULE}}
+
+var deleteCalls = []Call{{"unlink", unix.SYS_UNLINK}, {"unlinkat", unix.SYS_UNLINKAT}, {"rmdir", unix.SYS_RMDIR},
+	{"rename", unix.SYS_RENAME}, {"renameat", unix.SYS_RENAMEAT}, {"renameat2", unix.SYS_RENAMEAT2}}

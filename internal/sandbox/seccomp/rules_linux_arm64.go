@@ -1,3 +1,8 @@
 package seccomp
 
-var archDenied []uint32
+import "golang.org/x/sys/unix"
+
+var archCalls []Call
+
+// deleteCalls: this architecture has no unlink, rmdir and rename.
+var deleteCalls = []Call{{"unlinkat", unix.SYS_UNLINKAT}, {"renameat", unix.SYS_RENAMEAT}, {"renameat2", unix.SYS_RENAMEAT2}}

@@ -11,13 +11,14 @@ import (
 
 // The statuses of a shell for a command that never ran (POSIX sh, 2.8.2).
 const (
+	statusRefused       = 125 // firma's own: the command gate did not allow it
 	statusNotExecutable = 126
 	statusNotFound      = 127
 )
 
 // Error is a command that could not be executed.
 type Error struct {
-	Status int // 126 found but not executable, 127 not found
+	Status int // 125 not the file allowed, 126 found but not executable, 127 not found
 	Text   string
 }
 
@@ -41,8 +42,11 @@ func report(ctl int, err error) {
 	var e *Error
 	if errors.As(err, &e) {
 		f.Name = "CommandNotExecutable"
-		if e.Status == statusNotFound {
+		switch e.Status {
+		case statusNotFound:
 			f.Name = "CommandNotFound"
+		case statusRefused:
+			f.Name = "Governance"
 		}
 	}
 	if b, err := json.Marshal(control.Message{Kind: control.KindFailed, Failure: f}); err == nil {

@@ -26,6 +26,10 @@ import (
 // second is the number of its control descriptor.
 const Arg = "__sandbox-init"
 
+// Probe in place of that number makes the stub end at once, with success: the
+// program was reached.
+const Probe = "probe"
+
 // Stdio are the descriptors, after the control descriptor, that become 0, 1, 2.
 const stdio = 3
 
@@ -35,6 +39,9 @@ func Main(args []string) int {
 	runtime.LockOSThread() // Landlock and the signal mask are per thread
 	if len(args) != 1 {
 		return 125
+	}
+	if args[0] == Probe {
+		return 0
 	}
 	ctl, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -86,8 +93,15 @@ func sockets() ([]int, error) {
 
 // await blocks until the launcher says exec. Its silence is the launcher's death.
 func await(ctl int) (*control.Exec, error) {
-	buf := make([]byte, control.MaxMessage)
-	n, err := retry(func() (int, error) { return unix.Read(ctl, buf) })
+	n, err := retry(func() (int, error) {
+		n, _, err := unix.Recvfrom(ctl, make([]byte, 1), unix.MSG_PEEK|unix.MSG_TRUNC)
+		return n, err
+	})
+	if err != nil || n == 0 || n > control.MaxMessage {
+		return nil, errors.New("the launcher is gone")
+	}
+	buf := make([]byte, n)
+	n, err = retry(func() (int, error) { return unix.Read(ctl, buf) })
 	if err != nil || n == 0 {
 		return nil, errors.New("the launcher is gone")
 	}
@@ -112,7 +126,7 @@ func become(ctl int, x *control.Exec) error {
 			return step("take the terminal", err)
 		}
 	}
-	path, err := lookup(x.Argv[0], x.Env)
+	path, err := program(x)
 	if err != nil {
 		return err
 	}
@@ -139,7 +153,33 @@ func foreground() error {
 		return err
 	}
 	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
-	return unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, os.Getpid())
+	tty, err := unix.Open("/dev/tty", unix.O_RDWR|unix.O_CLOEXEC, 0) // which of 0, 1, 2 it is does not matter
+	if err != nil {
+		return err
+	}
+	defer unix.Close(tty)
+	return unix.IoctlSetPointerInt(tty, unix.TIOCSPGRP, os.Getpid())
+}
+
+// program is the file to execute: the one that the command gate was asked about,
+// if there was one, and only while it is that very file.
+func program(x *control.Exec) (string, error) {
+	if x.Program == nil {
+		return lookup(x.Argv[0], x.Env)
+	}
+	p := x.Program
+	if err := executable(p.Path); err != nil {
+		return "", err
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(p.Path, &st); err != nil {
+		return "", notFound(p.Path)
+	}
+	seen := control.Program{Path: p.Path, Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size, ChangedS: int64(st.Ctim.Sec), ChangedNs: int64(st.Ctim.Nsec)}
+	if seen != *p {
+		return "", &Error{Status: statusRefused, Text: p.Path + " is no longer the file that the command gate was asked about; nothing was executed"}
+	}
+	return p.Path, nil
 }
 
 // lookup finds an executable as execvp(3) does, in the sandbox's own view.

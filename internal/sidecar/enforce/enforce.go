@@ -174,12 +174,12 @@ func (e *Enforcer) stage2(j *judgement, class action.Class) {
 	c := j.call
 	req := policy.Request{
 		AgentID: e.cfg.AgentID, Class: class, ResourceID: j.d.Resource,
-		Host: c.HostKey(), Path: c.Path, Method: method(c),
+		Host: c.HostKey(), Path: c.Path, Method: c.Method,
 		Context: e.session.context(e.cfg.SessionID, c, j.at),
 	}
 	j.version = bundle.Version()
 	j.ctxHash = bundle.ContextHash(req)
-	res := bundle.Evaluate(req)
+	res := evaluate(bundle, req, c)
 	j.d.Outcome, j.d.Reason, j.d.Detail = res.Outcome, res.Reason, res.Detail
 	j.d.RedactHeaders, j.d.RetryAfter = res.RedactHeaders, res.RetryAfter
 	if res.Reason == verdict.CapabilityScopeMismatch {
@@ -197,12 +197,18 @@ func (e *Enforcer) stage2(j *judgement, class action.Class) {
 // slowDown is for a loop that a policy on action_count stopped.
 const slowDown = "raise the action_count threshold in the policies, or scope that rule more narrowly; the count starts again with the next session"
 
-// method is the one that takes effect upstream.
-func method(c *intent.Call) string {
-	if c.Override != "" {
-		return c.Override
+// evaluate asks for the method on the request line and, where a header overrides
+// it, for that one too: which of them the upstream obeys is not ours to know.
+func evaluate(b *policy.Bundle, req policy.Request, c *intent.Call) policy.Result {
+	res := b.Evaluate(req)
+	if c.Override == "" || !res.Outcome.Dispatches() {
+		return res
 	}
-	return c.Method
+	req.Method = c.Override
+	if over := b.Evaluate(req); !over.Outcome.Dispatches() || res.Outcome == verdict.Allow {
+		return over
+	}
+	return res
 }
 
 func kindOf(c *intent.Call) string {

@@ -27,17 +27,22 @@ func newSession(start time.Time) *session { return &session{start: start} }
 // context counts this action (1 for the first) and returns what Cedar sees. What
 // firma does not measure yet (risk score, transfer counters) stays zero.
 func (s *session) context(id string, c *intent.Call, now time.Time) policy.Context {
+	ctx := s.peek(id, c, now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.actions++
+	ctx.ActionCount, ctx.DenyCount, ctx.PriorActionClasses, ctx.LastResource = s.actions, s.denies, s.prior, s.last
+	return ctx
+}
+
+// peek is the context of a call that was counted before: its counters are those
+// of a first action, since a threshold stops new actions and not open ones.
+func (s *session) peek(id string, c *intent.Call, now time.Time) policy.Context {
 	return policy.Context{
 		SessionID: id, Timestamp: now, Params: "{}", RawTransport: c.Transport,
-		LastResource:       s.last,
-		SessionDurationS:   int64(now.Sub(s.start) / time.Second),
-		ActionCount:        s.actions,
-		DenyCount:          s.denies,
-		PriorActionClasses: s.prior,
-		Git:                gitContext(c),
+		SessionDurationS: int64(now.Sub(s.start) / time.Second),
+		ActionCount:      1,
+		Git:              gitContext(c),
 	}
 }
 

@@ -21,13 +21,12 @@ type client struct {
 	up       sink
 	chunked  bool
 	done     chan struct{}
-	complete atomic.Bool // the whole request was sent
-	pumped   atomic.Bool // nothing more will be sent; set after complete
+	complete atomic.Bool // the whole request was sent, or its last write is under way
+	pumped   atomic.Bool // nothing more will be sent
 	stopping atomic.Bool
+	sent     atomic.Int64 // bytes of the body
 
-	// Valid once done is closed.
-	sent int64 // bytes of the body
-	err  error // why it closed the upstream connection, if it did
+	err error // why it closed the upstream connection, if it did; valid once done is closed
 }
 
 // watch starts the goroutine.
@@ -51,7 +50,9 @@ func (w *client) run() {
 	}()
 	defer w.up.release()
 	err := w.pump()
-	w.complete.Store(err == nil)
+	if err != nil {
+		w.complete.Store(false)
+	}
 	w.pumped.Store(true)
 	var send *sendError
 	switch {
@@ -72,11 +73,14 @@ func (w *client) fail(err error) {
 
 // pump sends what is left of the request body, each piece as soon as it is there.
 func (w *client) pump() error {
-	for !w.complete.Load() {
+	for !w.pumped.Load() {
 		p, err := w.body.Next()
 		switch {
 		case p != nil:
-			w.sent += int64(len(p))
+			w.sent.Add(int64(len(p)))
+			if w.body.Ended() { // the answer may come before the write returns
+				w.complete.Store(true)
+			}
 			if err := w.up.content(p, w.chunked); err != nil {
 				return &sendError{err, 0}
 			}
@@ -96,9 +100,11 @@ func (w *client) pump() error {
 	return nil
 }
 
-// finish ends a chunked body. Its trailers are dropped: a server that merges them
-// into the header fields would act on what nobody judged.
+// finish sends what is collected and ends a chunked body. Its trailers are
+// dropped: a server that merges them into the header fields would act on what
+// nobody judged.
 func (w *client) finish() error {
+	w.complete.Store(true)
 	if w.chunked {
 		w.up.put(append(w.up.bytes(), http1.LastChunk...))
 	}
@@ -120,17 +126,21 @@ func (w *client) wait() error {
 }
 
 // stop ends the goroutine and waits for it. The request was not complete if it
-// says false; the upstream connection is closed then.
+// says false; the upstream connection is of no more use then.
 func (w *client) stop() (complete bool) {
-	pumped := w.pumped.Load()
 	w.stopping.Store(true)
-	if !pumped {
-		w.u.nc.Close() // it may be blocked in a write
+	switch { // it may be blocked in a write
+	case w.pumped.Load():
+	case w.complete.Load():
+		w.u.nc.SetWriteDeadline(time.Now().Add(lingerTime))
+		defer w.u.nc.SetWriteDeadline(time.Time{})
+	default:
+		w.u.nc.Close()
 	}
 	w.c.nc.SetReadDeadline(past)
 	<-w.done
 	w.c.setReadDeadline(time.Time{})
-	return pumped && w.complete.Load() && w.err == nil
+	return w.complete.Load() && w.err == nil
 }
 
 // clientError marks a failure on the agent's side of an exchange.

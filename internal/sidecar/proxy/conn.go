@@ -50,7 +50,10 @@ func (c *conn) serve() {
 	for c.next() {
 		again := false
 		if string(c.req.Method) == "CONNECT" {
-			again = c.connect()
+			var connected bool
+			if connected, again = c.connect(); connected {
+				c.x.tunnel()
+			}
 		} else {
 			again = c.request()
 		}

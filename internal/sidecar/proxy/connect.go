@@ -11,26 +11,29 @@ import (
 
 var errClientLeft = errors.New("proxy: client left")
 
-// connect judges a CONNECT and carries the tunnel; false ends the connection.
-func (c *conn) connect() bool {
+// connect judges a CONNECT and connects, after which the tunnel is to be carried;
+// otherwise again says whether the connection goes on. The tunnel is not carried
+// from here, so that the frame of this function does not stay for hours.
+func (c *conn) connect() (connected, again bool) {
 	if err := c.readConnect(); err != nil {
 		c.malformed("connect", why(err), "")
-		return false
+		return false, false
 	}
 	// Bytes right behind the head are meant for the tunnel: without one, there is
 	// no telling where the next request starts.
-	again := len(c.in.Buffered()) == 0
+	again = len(c.in.Buffered()) == 0
 	d := c.srv.cfg.Enforcer.Enforce(c.ctx, &c.call)
 	if !d.Outcome.Dispatches() {
-		return c.deny(d, again)
+		return false, c.deny(d, again)
 	}
 	x := &c.x
-	*x = exchange{c: c, d: d, resp: x.resp, body: x.body, reply: x.reply, msg: x.msg, inline: again, start: time.Now()}
+	x.reset(d)
+	x.inline = again
 	if err := x.connect(true); err != nil {
-		return x.notConnected(err)
+		return false, x.notConnected(err)
 	}
 	x.res.Status, x.res.Latency = 200, time.Since(x.start)
-	return x.tunnel()
+	return true, false
 }
 
 func (c *conn) readConnect() (err error) {
@@ -47,7 +50,7 @@ func (c *conn) readConnect() (err error) {
 }
 
 // tunnel answers 200 and splices. What the client sent behind the head goes first.
-func (x *exchange) tunnel() bool {
+func (x *exchange) tunnel() {
 	c := x.c
 	c.setReadDeadline(time.Time{})
 	c.out.put(append(c.out.bytes(), "HTTP/1.1 200 Connection Established\r\n\r\n"...))
@@ -61,7 +64,7 @@ func (x *exchange) tunnel() bool {
 	if err == nil {
 		err = t.run()
 	}
-	return x.closeTunnel(&t, err)
+	x.closeTunnel(&t, err)
 }
 
 // releaseBuffers gives back what a tunnel, which may be idle for hours, has no

@@ -2,11 +2,10 @@ package proxy
 
 import (
 	"errors"
-	"io"
 	"net"
-	"os"
 	"time"
 
+	"firma/internal/intent"
 	"firma/internal/sidecar/http1"
 	"firma/internal/verdict"
 )
@@ -38,7 +37,7 @@ type exchange struct {
 
 	start   time.Time
 	armed   bool  // the read deadline is a timeout, not watchAfter
-	sent    int64 // response bytes when the timeout was last set
+	moved   int64 // progress when the timeout was last set
 	watched *client
 	res     Dispatch
 }
@@ -58,46 +57,10 @@ func (c *conn) request() bool {
 	return c.x.run(d)
 }
 
-// canSkipBody reports, without waiting, whether the connection can go on after a
-// refusal: the rest of the request's body is there already, or so small that it
-// surely comes.
-func (c *conn) canSkipBody() bool {
-	if c.req.Continue { // the client may or may not send it now
-		return false
-	}
-	c.x.body.Reset(c.in, &c.req.Head)
-	for {
-		p, err := c.x.body.Next()
-		switch {
-		case err != nil:
-			return err == io.EOF
-		case p == nil:
-			left := c.x.body.Left()
-			return 0 <= left && left <= maxInline
-		}
-	}
-}
-
-// skipBody discards what canSkipBody left of the body.
-func (c *conn) skipBody() bool {
-	for !c.x.body.Ended() {
-		c.setReadDeadline(time.Now().Add(lingerTime))
-		if c.x.body.Fill() != nil || !c.canGoOn() {
-			return false
-		}
-	}
-	return true
-}
-
-func (c *conn) canGoOn() bool {
-	_, err := c.x.body.Next()
-	return err == nil || err == io.EOF
-}
-
 // run dispatches the request that c holds; false ends the connection.
 func (x *exchange) run(d verdict.Decision) bool {
 	c := x.c
-	*x = exchange{c: c, d: d, resp: x.resp, body: x.body, reply: x.reply, msg: x.msg[:0], start: time.Now()}
+	x.reset(d)
 	if err := x.compose(); err != nil {
 		return x.abort(verdict.ConnectorInvalidRequest, "the request body is malformed: "+why(err), false)
 	}
@@ -120,64 +83,13 @@ func (x *exchange) run(d verdict.Decision) bool {
 	}
 }
 
-// compose builds the request message, with as much of the body as is buffered.
-// An error is a malformed body.
-func (x *exchange) compose() error {
-	c := x.c
-	b := c.appendRequest(x.msg, &x.d)
-	switch c.req.Framing {
-	case http1.Length:
-		b = http1.AppendLength(b, c.req.Length)
-	case http1.Chunked:
-		b = append(b, "Transfer-Encoding: chunked\r\n"...)
-	}
-	if x.socket = c.wantsSocket(); x.socket {
-		b = append(b, "Connection: Upgrade\r\nUpgrade: websocket\r\n"...)
-	}
-	head := len(b)
-	b = append(b, crlf...)
-	x.body.Reset(c.in, &c.req.Head)
-	b, err := x.appendBody(b)
-	x.inline = x.body.Ended()
-	if x.expects = c.req.Continue && !x.inline; x.expects {
-		b = append(b, make([]byte, len(expect))...)
-		copy(b[head+len(expect):], b[head:])
-		copy(b[head:], expect)
-	}
-	x.msg = b
-	return err
-}
-
-const expect = "Expect: 100-continue\r\n"
-
-func (x *exchange) appendBody(b []byte) ([]byte, error) {
-	chunked := x.c.req.Framing == http1.Chunked
-	for len(b) < maxInline {
-		p, err := x.body.Next()
-		if err == io.EOF {
-			if chunked {
-				b = append(b, http1.LastChunk...)
-			}
-			return b, nil
-		}
-		if p == nil {
-			return b, err
-		}
-		x.res.RequestBytes += int64(len(p))
-		if chunked {
-			b = append(append(http1.AppendChunkSize(b, len(p)), p...), crlf...)
-		} else {
-			b = append(b, p...)
-		}
-	}
-	return b, nil
-}
-
-// wantsSocket reports whether the request asks for a WebSocket (RFC 6455). Every
-// other upgrade, h2c above all, is dropped: it would change protocols under the
-// feet of whoever judged the request.
-func (c *conn) wantsSocket() bool {
-	return c.call.Method == "GET" && c.req.Minor == 1 && c.req.Framing == http1.NoBody && http1.EqualFold(c.req.Upgrade, "websocket")
+// reset begins a new exchange in x, keeping its buffers. It has a frame of its
+// own: one that copies an exchange would keep the stack of a tunnel, which lies
+// above it for hours, from shrinking.
+//
+//go:noinline
+func (x *exchange) reset(d verdict.Decision) {
+	*x = exchange{c: x.c, d: d, resp: x.resp, body: x.body, reply: x.reply, msg: x.msg[:0], start: time.Now()}
 }
 
 // connect takes a connection from the pool, unless fresh, or makes one.
@@ -192,7 +104,7 @@ func (x *exchange) connect(fresh bool) error {
 		if err != nil {
 			return err
 		}
-		x.u = newUpstream(key, nc)
+		x.u = newUpstream(key, nc, c.call.Transport == intent.Connect)
 	}
 	if !c.begin(x.d, x.u.nc) {
 		x.u.close()
@@ -219,6 +131,10 @@ func (x *exchange) send() error {
 	if err := x.u.nc.SetReadDeadline(from.Add(watchAfter)); err != nil {
 		return err
 	}
+	if len(x.msg) > maxInline+sinkSize { // may be more than sockets hold
+		x.u.nc.SetWriteDeadline(from.Add(x.c.srv.cfg.ConnectTimeout))
+		defer x.u.nc.SetWriteDeadline(time.Time{})
+	}
 	if n, err := x.u.nc.Write(x.msg); err != nil {
 		return &sendError{err, n}
 	}
@@ -243,7 +159,6 @@ func (x *exchange) head() error {
 		}
 		if x.resp.Status >= 200 || x.resp.Status == 101 {
 			x.res.Status, x.res.Latency = x.resp.Status, time.Since(x.start)
-			x.sent = -1 // a deadline for the head says nothing about the body
 			return nil
 		}
 		if interim++; interim > maxInterim {
@@ -268,47 +183,6 @@ func (x *exchange) interim() error {
 		return &clientError{err}
 	}
 	return nil
-}
-
-// fill reads from the upstream. When that takes long, the client is watched from
-// then on, and the timeouts apply.
-func (x *exchange) fill() error {
-	for {
-		err := x.u.in.Fill()
-		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
-		}
-		if x.armed && x.stalled() {
-			return err
-		}
-		if x.watched == nil {
-			x.watch()
-		}
-		x.armed, x.sent = true, x.res.ResponseBytes
-		if err := x.u.nc.SetReadDeadline(x.limit()); err != nil {
-			return err
-		}
-	}
-}
-
-// stalled reports whether a deadline that expired was meant: before the head only
-// once the request is sent, after it only if nothing came since it was set.
-func (x *exchange) stalled() bool {
-	if x.res.Status == 0 {
-		return x.watched.pumped.Load()
-	}
-	return x.sent == x.res.ResponseBytes
-}
-
-func (x *exchange) limit() time.Time {
-	d := x.c.srv.cfg.StreamIdle
-	if x.res.Status == 0 {
-		d = x.c.srv.cfg.ResponseTimeout
-	}
-	if d < 0 {
-		return time.Time{}
-	}
-	return time.Now().Add(d)
 }
 
 // again reports whether a request that failed with err may be sent once more on a

@@ -20,22 +20,33 @@ const (
 // plain TCP connections, large pieces are spliced in the kernel, and nothing but
 // the goroutine's stack is held while src is silent.
 func move(dst, src net.Conn, moved *atomic.Int64) (int64, error) {
+	if m := newMover(dst, src); m != nil {
+		return m.run(moved)
+	}
+	return copyAll(dst, src, moved)
+}
+
+// newMover returns nil when a side is no plain TCP connection. Its frame must not
+// stay under an idle tunnel.
+//
+//go:noinline
+func newMover(dst, src net.Conn) *mover {
 	d, ok := dst.(*net.TCPConn)
 	s, ok2 := src.(*net.TCPConn)
 	if !ok || !ok2 {
-		return copyAll(dst, src, moved)
+		return nil
 	}
 	out, err := d.SyscallConn()
 	if err != nil {
-		return 0, err
+		return nil
 	}
 	in, err := s.SyscallConn()
 	if err != nil {
-		return 0, err
+		return nil
 	}
-	m := mover{dst: d, in: in, out: out}
+	m := &mover{dst: d, in: in, out: out}
 	m.readable, m.writable = m.take, m.drain
-	return m.run(moved)
+	return m
 }
 
 // mover is one direction of a tunnel. Its buffer or pipe belongs to it from a

@@ -127,7 +127,7 @@ func (x *exchange) settleClient() bool {
 		return x.inline
 	}
 	whole := x.watched.stop()
-	x.res.RequestBytes += x.watched.sent
+	x.res.RequestBytes += x.watched.sent.Load()
 	return whole
 }
 

@@ -31,15 +31,15 @@ func (x *exchange) switched() bool {
 	if err == nil {
 		err = t.run()
 	}
-	return x.closeTunnel(&t, err)
+	x.closeTunnel(&t, err)
+	return false
 }
 
 // closeTunnel records the end of a tunnel.
-func (x *exchange) closeTunnel(t *tunnel, err error) bool {
+func (x *exchange) closeTunnel(t *tunnel, err error) {
 	revoked := x.c.end()
 	x.u.close()
 	x.res.RequestBytes, x.res.ResponseBytes = t.sent, t.received
 	x.res.Abort, x.res.Detail = t.explain(err, revoked)
 	x.record()
-	return false
 }

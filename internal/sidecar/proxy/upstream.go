@@ -13,16 +13,19 @@ import (
 // upstream is one connection to a destination.
 type upstream struct {
 	nc     net.Conn
-	in     *http1.Reader
+	in     *http1.Reader // nil for a tunnel
 	key    poolKey
 	reused bool
 	idleAt time.Time
 	probe  probe
 }
 
-func newUpstream(key poolKey, nc net.Conn) *upstream {
-	u := &upstream{nc: nc, in: http1.NewReader(nc), key: key}
-	u.probe.init(nc)
+func newUpstream(key poolKey, nc net.Conn, tunnel bool) *upstream {
+	u := &upstream{nc: nc, key: key}
+	if !tunnel {
+		u.in = http1.NewReader(nc)
+		u.probe.init(nc)
+	}
 	return u
 }
 
@@ -32,7 +35,9 @@ func (u *upstream) idle() bool { return len(u.in.Buffered()) == 0 && u.probe.qui
 
 func (u *upstream) close() {
 	u.nc.Close()
-	u.in.Release()
+	if u.in != nil {
+		u.in.Release()
+	}
 }
 
 // refusal is what an error of Dialer may carry.

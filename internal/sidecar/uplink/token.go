@@ -24,36 +24,74 @@ const (
 	nap             = 15 * time.Second
 )
 
-// keepToken holds a valid capability until the uplink ends, and reports how the
-// first attempt went. While one is renewed the old one serves; a denied or failed
-// renewal leaves it to its expiry.
+// holder keeps one capability valid.
+type holder struct {
+	u       *Uplink
+	request *Request
+	life    context.Context           // when it ends, the capability is left to expire
+	publish func(t *capability.Token) // takes each one that arrived
+}
+
+// keepToken holds the capability of Config.Request until the uplink ends, and
+// reports how the first attempt went.
 func (u *Uplink) keepToken(first func(error)) {
-	t, err := u.issue(u.life)
+	h := &holder{u: u, request: u.cfg.Request, life: u.life, publish: func(t *capability.Token) {
+		u.tokens.Store(capability.NewSet(append(slices.Clone(u.cfg.Seeds), t)...))
+	}}
+	t, err := h.issue()
 	first(err)
-	if err != nil {
-		return // Start closes the uplink
+	if err == nil { // else Start closes the uplink
+		h.keep(t)
 	}
-	for u.sleepUntil(u.cfg.Request.refreshAt(t.Expiry, u.cfg.Now())) {
-		if t = u.renew(); t == nil {
+}
+
+// Hold asks for another capability than Config.Request, returns once there is one
+// and keeps it fresh until ctx or the uplink ends. publish gets each as it comes,
+// the first before Hold returns; one call at a time.
+func (u *Uplink) Hold(ctx context.Context, r Request, publish func(t *capability.Token)) error {
+	if err := r.finalize(); err != nil {
+		return err
+	}
+	life, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(u.life, cancel)
+	h := &holder{u: u, request: &r, life: life, publish: publish}
+	end := func() { stop(); cancel() }
+	t, err := h.issue()
+	if err != nil {
+		end()
+		return err
+	}
+	go func() {
+		defer end()
+		h.keep(t)
+	}()
+	return nil
+}
+
+// keep renews t and what comes after it. While one is renewed the old one serves;
+// a denied or failed renewal leaves it to its expiry.
+func (h *holder) keep(t *capability.Token) {
+	for h.sleepUntil(h.request.refreshAt(t.Expiry, h.u.cfg.Now())) {
+		if t = h.renew(); t == nil {
 			return
 		}
 	}
 }
 
-// renew tries until it has a capability; nil means the uplink ended.
-func (u *Uplink) renew() *capability.Token {
+// renew tries until it has a capability; nil means that its life is over.
+func (h *holder) renew() *capability.Token {
 	wait := backoff{min: minIssueBackoff, max: maxIssueBackoff}
 	for {
-		t, err := u.issue(u.life)
+		t, err := h.issue()
 		if err == nil {
-			u.cfg.Log.Info("capability renewed", "token_id", t.TokenID, "expiry", t.Expiry)
+			h.u.cfg.Log.Info("capability renewed", "token_id", t.TokenID, "expiry", t.Expiry)
 			return t
 		}
-		if u.life.Err() != nil {
+		if h.life.Err() != nil {
 			return nil
 		}
-		u.cfg.Log.Warn("capability not renewed; the old one serves until it expires", "error", err)
-		if !u.sleep(wait.next()) {
+		h.u.cfg.Log.Warn("capability not renewed; the old one serves until it expires", "error", err)
+		if !h.u.sleepIn(h.life, wait.next()) {
 			return nil
 		}
 	}
@@ -68,57 +106,60 @@ func (r *Request) refreshAt(expiry, now time.Time) time.Time {
 	return now.Add(max(wait, minRefreshWait))
 }
 
-// sleepUntil returns true at t by the wall clock, false when the uplink ended.
-func (u *Uplink) sleepUntil(t time.Time) bool {
+// sleepUntil returns true at t by the wall clock, false when its life ended.
+func (h *holder) sleepUntil(t time.Time) bool {
 	for {
-		left := t.Sub(u.cfg.Now().Round(0))
+		left := t.Sub(h.u.cfg.Now().Round(0))
 		if left <= 0 {
-			return u.life.Err() == nil
+			return h.life.Err() == nil
 		}
-		if !u.sleep(min(left, nap)) {
+		if !h.u.sleepIn(h.life, min(left, nap)) {
 			return false
 		}
 	}
 }
 
-func (u *Uplink) sleep(d time.Duration) bool {
+func (u *Uplink) sleep(d time.Duration) bool { return u.sleepIn(u.life, d) }
+
+func (u *Uplink) sleepIn(life context.Context, d time.Duration) bool {
 	select {
 	case <-u.cfg.After(d):
 		return true
-	case <-u.life.Done():
+	case <-life.Done():
 		return false
 	}
 }
 
 // issue asks for a capability, verifies it and publishes it.
-func (u *Uplink) issue(ctx context.Context) (*capability.Token, error) {
-	ctx, cancel := context.WithTimeout(ctx, u.cfg.CallTimeout)
+func (h *holder) issue() (*capability.Token, error) {
+	u := h.u
+	ctx, cancel := context.WithTimeout(h.life, u.cfg.CallTimeout)
 	defer cancel()
 	s, err := u.link.session(ctx)
 	if err != nil {
 		return nil, u.explain(err)
 	}
-	res, err := s.authority.IssueCapability(ctx, connect.NewRequest(u.request()))
+	res, err := s.authority.IssueCapability(ctx, connect.NewRequest(h.message()))
 	if err != nil {
 		return nil, u.explain(err)
 	}
-	t, err := u.accept(res.Msg)
+	t, err := h.accept(res.Msg)
 	if err != nil {
 		return nil, err
 	}
-	u.tokens.Store(capability.NewSet(append(slices.Clone(u.cfg.Seeds), t)...))
+	h.publish(t)
 	return t, nil
 }
 
-func (u *Uplink) request() *firmav1.IssueCapabilityRequest {
-	r := u.cfg.Request
+func (h *holder) message() *firmav1.IssueCapabilityRequest {
+	r := h.request
 	actions := make([]string, len(r.Actions))
 	for i, a := range r.Actions {
 		actions[i] = string(a)
 	}
 	return &firmav1.IssueCapabilityRequest{
 		AgentId: r.AgentID, SessionId: r.SessionID, RequestedActions: actions, ResourceScope: r.Scope,
-		RequestedTtlSeconds: int32(min(r.TTL/time.Second, 1<<31-1)), Credentials: u.credentials(),
+		RequestedTtlSeconds: int32(min(r.TTL/time.Second, 1<<31-1)), Credentials: h.u.credentials(),
 	}
 }
 
@@ -129,16 +170,17 @@ func (u *Uplink) credentials() *firmav1.SidecarCredentials {
 
 // accept returns the token of a granted response. Only what is inside the
 // signature counts; the readable copy around it is not looked at.
-func (u *Uplink) accept(res *firmav1.IssueCapabilityResponse) (*capability.Token, error) {
+func (h *holder) accept(res *firmav1.IssueCapabilityResponse) (*capability.Token, error) {
 	if !res.GetGranted() {
 		return nil, denied(res)
 	}
 	if f := res.GetToken().GetFormat(); f != firmav1.TokenFormat_TOKEN_FORMAT_PASETO_V4 {
 		return nil, refused(errors.New("the token is not a PASETO v4 token"))
 	}
-	t, err := capability.Verify(u.cfg.PublicKey, string(res.GetToken().GetSignature()), u.cfg.Now(), u.cfg.Skew)
+	c := &h.u.cfg
+	t, err := capability.Verify(c.PublicKey, string(res.GetToken().GetSignature()), c.Now(), c.Skew)
 	if err == nil {
-		err = u.cfg.Request.covers(t)
+		err = h.request.covers(t)
 	}
 	if err != nil {
 		return nil, refused(err)

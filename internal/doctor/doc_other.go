@@ -1,0 +1,4 @@
+//go:build !linux
+
+// Package doctor says what a launch lacks on a Linux host; elsewhere it is empty.
+package doctor

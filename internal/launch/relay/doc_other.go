@@ -1,0 +1,4 @@
+//go:build !linux
+
+// Package relay carries a sandbox's connections to a Sidecar.
+package relay

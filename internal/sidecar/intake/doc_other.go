@@ -1,0 +1,4 @@
+//go:build !unix
+
+// Package intake accepts the connections of a Sidecar that stands alone.
+package intake

@@ -1,0 +1,176 @@
+//go:build unix
+
+// Package intake accepts the connections of a Sidecar that stands alone and tells
+// whose each is: a client's of the port itself, a run's that attaches, or one of a
+// run that has attached. What a client says about itself in HTTP counts for
+// nothing here.
+package intake
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"firma/internal/attach"
+)
+
+// The bounds of what waits to be told apart.
+const (
+	maxWaiting = 4096            // connections; further ones wait in the kernel's backlog
+	firstByte  = 5 * time.Minute // how long a client may connect ahead of its first request
+)
+
+// Config is what New needs; all fields are required.
+type Config struct {
+	Direct func(net.Conn)                       // takes a client of the port itself
+	Guest  func(context.Context, *attach.Guest) // serves an attached run; returns at its end
+	Secret string                               // what runs on TCP must know; "" refuses them
+	Log    *slog.Logger
+}
+
+// Intake serves one listener. Register and Serve are safe for concurrent use.
+type Intake struct {
+	cfg   Config
+	slots chan struct{}
+
+	mu   sync.Mutex
+	runs map[string]member
+}
+
+// member is an attached run, to which further connections belong.
+type member struct {
+	key  attach.Key
+	take func(attach.Kind, net.Conn)
+}
+
+// New returns an intake.
+func New(cfg Config) *Intake {
+	return &Intake{cfg: cfg, slots: make(chan struct{}, maxWaiting), runs: map[string]member{}}
+}
+
+// Register makes take the owner of the connections that prove to be g's, until
+// remove is called.
+func (i *Intake) Register(g *attach.Guest, take func(attach.Kind, net.Conn)) (remove func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.runs[g.Name] = member{g.Key, take}
+	return func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		delete(i.runs, g.Name)
+	}
+}
+
+// Serve accepts from ln, which it owns, until ctx ends; then it waits for the
+// guests. Any other return is an error of ln.
+func (i *Intake) Serve(ctx context.Context, ln net.Listener) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { ln.Close() })()
+	for {
+		select {
+		case i.slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
+		conn, err := ln.Accept()
+		if err == nil {
+			wg.Go(func() { i.sort(ctx, conn) })
+			continue
+		}
+		<-i.slots
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !passing(err) {
+			return err
+		}
+		i.cfg.Log.Warn("accept failed, trying again", "err", err)
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// passing reports whether a failure to accept goes away by itself.
+func passing(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// sort passes conn on to its owner, or closes it. The slot is given back once it
+// is known whose it is.
+func (i *Intake) sort(ctx context.Context, conn net.Conn) {
+	release := sync.OnceFunc(func() { <-i.slots })
+	defer release()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	ours, err := i.peek(conn)
+	if !stop() || err != nil {
+		conn.Close()
+		return
+	}
+	if !ours {
+		i.cfg.Direct(conn)
+		return
+	}
+	guest, err := i.admit(conn)
+	if err != nil {
+		i.cfg.Log.Warn("a connection was refused", "from", conn.RemoteAddr().String(), "err", err)
+		conn.Close()
+		return
+	}
+	if guest == nil {
+		return
+	}
+	release()
+	defer guest.Close()
+	i.cfg.Guest(ctx, guest)
+}
+
+// peek reports whether conn begins as firma's do, and reads nothing of it.
+func (i *Intake) peek(conn net.Conn) (bool, error) {
+	if _, unix := conn.(*net.UnixConn); unix {
+		if err := attach.OwnOrRoot(conn); err != nil {
+			return false, err
+		}
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(firstByte))
+	ours, err := begins(conn, attach.Magic)
+	return ours, errors.Join(err, conn.SetReadDeadline(time.Time{}))
+}
+
+// admit reads the first line and answers it. It returns the guest of a run that
+// attaches, nil for a connection that has been handed to its run.
+func (i *Intake) admit(conn net.Conn) (*attach.Guest, error) {
+	_ = conn.SetReadDeadline(time.Now().Add(attach.HandshakeTimeout))
+	h, err := attach.ReadHeader(conn)
+	if err != nil {
+		return nil, err
+	}
+	if h.Kind == attach.Control {
+		return attach.Greet(conn, h, i.cfg.Secret)
+	}
+	i.mu.Lock()
+	run, known := i.runs[h.Run]
+	i.mu.Unlock()
+	if !known {
+		attach.Refuse(conn)
+		return nil, errors.New("it belongs to no run")
+	}
+	if err := attach.Admit(conn, h, run.key); err != nil {
+		return nil, err
+	}
+	run.take(h.Kind, conn)
+	return nil, nil
+}

@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"io"
+
+	"firma/internal/sidecar/http1"
+)
+
+// compose builds the request message, with as much of the body as is buffered.
+// An error is a malformed body.
+func (x *exchange) compose() error {
+	c := x.c
+	b := c.appendRequest(x.msg, &x.d)
+	switch c.req.Framing {
+	case http1.Length:
+		b = http1.AppendLength(b, c.req.Length)
+	case http1.Chunked:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if x.socket = c.wantsSocket(); x.socket {
+		b = append(b, "Connection: Upgrade\r\nUpgrade: websocket\r\n"...)
+	}
+	head := len(b)
+	b = append(b, crlf...)
+	x.body.Reset(c.in, &c.req.Head)
+	b, err := x.appendBody(b)
+	x.inline = x.body.Ended()
+	if x.expects = c.req.Continue && !x.inline; x.expects {
+		b = append(b, make([]byte, len(expect))...)
+		copy(b[head+len(expect):], b[head:])
+		copy(b[head:], expect)
+	}
+	x.msg = b
+	return err
+}
+
+const expect = "Expect: 100-continue\r\n"
+
+func (x *exchange) appendBody(b []byte) ([]byte, error) {
+	chunked := x.c.req.Framing == http1.Chunked
+	for len(b) < maxInline {
+		p, err := x.body.Next()
+		if err == io.EOF {
+			if chunked {
+				b = append(b, http1.LastChunk...)
+			}
+			return b, nil
+		}
+		if p == nil {
+			return b, err
+		}
+		x.res.RequestBytes += int64(len(p))
+		if chunked {
+			b = append(append(http1.AppendChunkSize(b, len(p)), p...), crlf...)
+		} else {
+			b = append(b, p...)
+		}
+	}
+	return b, nil
+}
+
+// wantsSocket reports whether the request asks for a WebSocket (RFC 6455). Every
+// other upgrade, h2c above all, is dropped: it would change protocols under the
+// feet of whoever judged the request.
+func (c *conn) wantsSocket() bool {
+	return c.call.Method == "GET" && c.req.Minor == 1 && c.req.Framing == http1.NoBody && http1.EqualFold(c.req.Upgrade, "websocket")
+}

@@ -1,0 +1,166 @@
+//go:build unix
+
+package sidecar
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"sync"
+	"time"
+
+	"firma/internal/audit"
+	"firma/internal/capability"
+	"firma/internal/control"
+	"firma/internal/sidecar/enforce"
+	"firma/internal/sidecar/proxy"
+	"firma/internal/sidecar/resolver"
+)
+
+// identity is whose calls a session decides.
+type identity struct{ sandbox, session, agent string }
+
+// session decides the calls of one agent: it has counters, upstream connections,
+// synthetic addresses and capabilities of its own. Its steps run in the order
+// open, serve, close.
+type session struct {
+	side   *Sidecar
+	id     identity
+	tokens func() *capability.Set
+
+	enforcer *enforce.Enforcer
+	proxy    *proxy.Server
+
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+}
+
+// open records that a session begins; info is what it is to be held to.
+func (c *Sidecar) open(id identity, info map[string]any) (*session, error) {
+	s := &session{side: c, id: id, stop: func() {}}
+	return s, s.event(context.Background(), audit.KindRunStart, func(e *audit.Event) {
+		e.Info, _ = json.Marshal(info)
+	})
+}
+
+// event records a step of the run itself.
+func (s *session) event(ctx context.Context, kind string, fill func(*audit.Event)) error {
+	e := s.blank(kind)
+	fill(e)
+	return s.side.audit.Append(ctx, e)
+}
+
+func (s *session) blank(kind string) *audit.Event {
+	return &audit.Event{Kind: kind, Decision: 1, SessionID: s.id.session, AgentID: s.id.agent, SandboxID: s.id.sandbox}
+}
+
+// authority is what the session's decisions see of the Authority.
+type authority struct {
+	state
+	tokens func() *capability.Set
+}
+
+// Tokens returns the session's capabilities.
+func (a authority) Tokens() *capability.Set { return a.tokens() }
+
+// serve starts answering on the sandbox's sockets, which it takes over; a session
+// without a resolver has none for dns and dnsLn. It returns at once.
+func (s *session) serve(ctx context.Context, proxyLn net.Listener, dns net.PacketConn, dnsLn net.Listener) error {
+	c := s.side
+	ctx, s.stop = context.WithCancel(ctx)
+	if err := s.serveLocalExec(ctx); err != nil {
+		return err
+	}
+	s.enforcer = enforce.New(enforce.Config{
+		SandboxID: s.id.sandbox, SessionID: s.id.session, AgentID: s.id.agent,
+		Table: c.table, DefaultProtected: c.start.DefaultProtected,
+		Authority: authority{c.state, s.tokens}, Audit: c.audit, Literals: literals{c.egress}, Skew: c.start.Skew, Log: c.log,
+	})
+	var err error
+	if s.proxy, err = proxy.New(limited(proxy.Config{Enforcer: s.enforcer, Dialer: c.egress, Log: c.log}, &c.start.Limits)); err != nil {
+		return err
+	}
+	s.task("proxy", func() error { return s.proxy.Serve(ctx, proxyLn) })
+	s.tasks.Go(func() { s.recheck(ctx) })
+	if dnsLn == nil {
+		return nil
+	}
+	names, err := resolver.New(resolver.Config{Routable: s.enforcer.Routable, Refused: s.enforcer.NameRefused, Log: c.log})
+	if err != nil {
+		return err
+	}
+	if dns != nil {
+		s.task("resolver", func() error { return names.ServeUDP(ctx, dns) })
+	}
+	s.task("resolver over TCP", func() error { return names.ServeTCP(ctx, dnsLn) })
+	return nil
+}
+
+// limited sets what the configuration bounds.
+func limited(c proxy.Config, l *control.Limits) proxy.Config {
+	c.MaxConns, c.HeadTimeout, c.IdleTimeout, c.StreamIdle = l.MaxConnections, l.HeadTimeout, l.IdleTimeout, l.StreamIdle
+	c.ConnectTimeout, c.SessionMax, c.ResponseTimeout = l.ConnectTimeout, l.SessionMax, l.Response
+	return c
+}
+
+// recheckEvery is how long an open tunnel or answer lives on after a revocation,
+// an expiry or a policy that no longer allows it: a second, and one more for each
+// thousand open calls, so that many idle ones cost little.
+const recheckEvery = time.Second
+
+func (s *session) recheck(ctx context.Context) {
+	timer := time.NewTimer(recheckEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		open := s.proxy.Conns()
+		if open > 0 {
+			s.proxy.Recheck(s.enforcer.Still)
+		}
+		timer.Reset(recheckEvery * time.Duration(1+open/1000))
+	}
+}
+
+func (s *session) task(name string, f func() error) {
+	s.tasks.Go(func() {
+		if err := f(); err != nil {
+			s.side.log.Debug("task ended", "task", name, "err", err)
+		}
+	})
+}
+
+// drainTime bounds how long calls that are still open may take to end once the
+// agent is gone.
+const drainTime = 2 * time.Second
+
+// close ends the session and records its end: calls under way have until ctx ends.
+// The summary lacks what only the sealed log knows.
+func (s *session) close(ctx context.Context, end control.End) (*control.Summary, error) {
+	if s.proxy != nil {
+		_ = s.proxy.Drain(ctx)
+	}
+	s.stop()
+	s.tasks.Wait()
+	sum := &control.Summary{Log: s.side.start.AuditLog, Time: time.Now()}
+	if s.enforcer != nil {
+		sum.Counts, sum.More = s.enforcer.Tally().Counts()
+	}
+	e := s.blank(audit.KindRunEnd)
+	e.Info = audit.Info("exit_code", itoa(end.ExitCode), "cause", end.Cause)
+	err := s.side.audit.Append(context.Background(), e)
+	sum.Events, sum.Checkpoint = e.Seq+1, "the Sidecar goes on and seals it at its end"
+	return sum, err
+}
+
+// responseTimeout is how long an upstream may think; model APIs that don't stream
+// think for minutes.
+func (c *Sidecar) responseTimeout() time.Duration {
+	if t := c.start.Limits.Response; t != 0 {
+		return t
+	}
+	return 10 * time.Minute
+}
