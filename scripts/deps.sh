@@ -22,6 +22,7 @@ if [ "$want" = test ]; then
 	need setpriv util-linux
 	need ip iproute2
 	[ -x /usr/lib/git-core/git-http-backend ] || missing="$missing git"
+	/usr/bin/python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
 fi
 [ -n "$missing" ] || exit 0
 if ! command -v apt-get >/dev/null 2>&1; then

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -114,11 +115,21 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 func report(w io.Writer, err error) {
 	var f *fault.Error
 	if !errors.As(err, &f) {
-		fmt.Fprintln(w, "firma: error:", err)
+		fmt.Fprintln(w, "firma: error:", printable(err.Error()))
 		return
 	}
-	fmt.Fprintf(w, "firma: error: %s\n", f.Error())
+	fmt.Fprintf(w, "firma: error: %s\n", printable(f.Error()))
 	if f.Fix != "" {
-		fmt.Fprintf(w, "firma: fix: %s\n", f.Fix)
+		fmt.Fprintf(w, "firma: fix: %s\n", printable(f.Fix))
 	}
+}
+
+// printable keeps what files and peers say from acting on the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
 }

@@ -46,8 +46,13 @@ func (c *Config) RulesFiles() []string {
 	return append([]string{m.RulesPath}, m.RulesPaths...)
 }
 
-// maxFile is the largest configuration in bytes.
-const maxFile = 1 << 20
+// maxFile is the largest configuration, or file it names, in bytes; maxText the
+// largest configuration. What others may have written is parsed before it is
+// trusted, to show what it says.
+const (
+	maxFile = 1 << 20
+	maxText = 128 << 10
+)
 
 // Load reads one file. Errors are faults named ConfigParse or ConfigValidation
 // that carry file, line, column and key of every mistake.
@@ -88,11 +93,7 @@ func readLimited(path string) ([]byte, error) {
 // are based on path's directory.
 func Parse(path string, data []byte) (*Config, error) {
 	d := &decoder{problems: problems{path: path}, dir: filepath.Dir(path), places: map[string]place{}}
-	read := readTOML
-	if isYAML(path) {
-		read = readYAML
-	}
-	root := read(data, &d.problems)
+	root := d.read(data)
 	if err := d.fault("ConfigParse", "correct the line"); err != nil {
 		return nil, err
 	}
@@ -111,6 +112,17 @@ func Parse(path string, data []byte) (*Config, error) {
 	return c, nil
 }
 
+func (p *problems) read(data []byte) *node {
+	switch {
+	case len(data) > maxText:
+		p.add(place{}, "the file has more than %d KiB", maxText>>10)
+		return nil
+	case isYAML(p.path):
+		return readYAML(data, p)
+	}
+	return readTOML(data, p)
+}
+
 func isYAML(path string) bool {
 	return slices.Contains([]string{".yaml", ".yml"}, strings.ToLower(filepath.Ext(path)))
 }
@@ -127,13 +139,6 @@ func onlyOverrides(root *node) bool {
 		}
 	}
 	return true
-}
-
-func rebase(dir, p string) string {
-	if p == "" || filepath.IsAbs(p) {
-		return p
-	}
-	return filepath.Join(dir, p)
 }
 
 // ReadFile reads a file that the configuration names. Where the configuration was

@@ -13,6 +13,10 @@ import (
 // scalars. Anchors, aliases, merges and tags say less in a configuration than
 // they can hide, so they are refused.
 func readYAML(data []byte, p *problems) *node {
+	if tooDeep(data) {
+		p.add(place{}, "the file is nested more than %d levels deep", maxDepth)
+		return nil
+	}
 	file, err := parseYAML(data)
 	if err != nil {
 		p.yamlError(err)
@@ -26,6 +30,32 @@ func readYAML(data []byte, p *problems) *node {
 		return &node{kind: table, table: map[string]*node{}}
 	}
 	return p.yamlNode(file.Docs[0].Body)
+}
+
+// maxDepth is far more than the format needs. The parser's cost grows with the
+// square of it.
+const maxDepth = 100
+
+// tooDeep counts brackets, and dashes on one line, wherever they stand: a file that
+// holds that many in a string is none of ours.
+func tooDeep(data []byte) bool {
+	depth, dashes := 0, 0
+	for i, b := range data {
+		switch {
+		case b == '[' || b == '{':
+			depth++
+		case b == ']' || b == '}':
+			depth = max(depth-1, 0)
+		case b == '\n':
+			dashes = 0
+		case b == '-' && i+1 < len(data) && data[i+1] == ' ':
+			dashes++
+		}
+		if depth > maxDepth || dashes > maxDepth {
+			return true
+		}
+	}
+	return false
 }
 
 // parseYAML makes a panic of the parser, which input must not cause, an error.

@@ -98,6 +98,7 @@ func (r *run) instructSidecar() error {
 
 func (r *run) sidecarStart() (*control.SidecarStart, error) {
 	c, place := r.opts.Config, instruct.Here(r.opts.StateDir, r.opts.Log)
+	place.Environ = append(place.Environ, "PATH="+r.path) // the last of a name counts
 	s, err := instruct.Sidecar(c, r.ids.sandbox, r.view.Mappings, r.opts.seedPaths(), place)
 	if err != nil {
 		return nil, err

@@ -109,6 +109,7 @@ func PrintEffective(w io.Writer, o Options, a AuthorityChoice) (int, error) {
 	if err != nil {
 		return ExitFailure, err
 	}
+	r.path = profile.HostPath(host)
 	if r.view, err = o.Profile.Resolve(host); err != nil {
 		return ExitFailure, err
 	}
@@ -140,7 +141,7 @@ func (e *Effective) problem(err error) {
 func (e *Effective) ofHost(r *run) {
 	var err error
 	e.Backend = r.opts.Backend
-	if e.Program, err = bwrap.Find(); err != nil {
+	if e.Program, err = bwrap.FindOn(r.path); err != nil {
 		e.problem(err)
 	}
 	if err := CheckState(r.opts.StateDir); err != nil {

@@ -56,7 +56,6 @@ func TestWhomToAsk(t *testing.T) {
 		{"asked, external on TCP", ask, tcp, "", false, "ConfigValidation"},
 		{"named, external on TCP", ask + "endpoint = 'unix:/g'\n", tcp, "unix:/g", false, ""},
 		{"not asked, external", own, unix, "", false, ""},
-		{"an empty list", own + ask + "enforce_known_executables = true\n", Endpoint{}, "unix:/state/run/sbx_1/local-exec.sock", true, "ConfigValidation"},
 	} {
 		k, err := planned(t, tt.text, tt.sidecar)
 		if fault.NameOf(err) != tt.fault {
@@ -80,6 +79,15 @@ func TestGateDefaults(t *testing.T) {
 	}
 	if g := k.gate; g.Timeout != 500*time.Millisecond || g.MaxWait != 5*time.Minute || g.Mode != localexec.SyncWait || g.EnforceKnown {
 		t.Errorf("%+v", g)
+	}
+}
+
+func TestNothingIsKnown(t *testing.T) {
+	yes := true
+	var k keeper
+	o := &Options{Config: &config.Config{}, LocalExec: &config.LocalExecGate{Endpoint: "unix:/g", EnforceKnownExecutables: &yes}}
+	if err := k.plan(o, "sbx_1"); fault.NameOf(err) != "ConfigValidation" {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -26,6 +26,7 @@ type run struct {
 	std     Streams
 	ids     identities
 	view    *profile.View
+	path    string // PATH, for programs of the host that this process starts
 	bwrap   string
 	filter  []byte
 	streams *streams
@@ -81,8 +82,12 @@ func Run(ctx context.Context, o Options, std Streams) (int, error) {
 // check is what can be refused before any process is started: backend, state
 // directory, filter.
 func (r *run) check() error {
-	var err error
-	if r.bwrap, err = bwrap.Find(); err != nil {
+	host, err := r.host()
+	if err != nil {
+		return err
+	}
+	r.path = profile.HostPath(host)
+	if r.bwrap, err = bwrap.FindOn(r.path); err != nil {
 		return err
 	}
 	if err := CheckState(r.opts.StateDir); err != nil {
@@ -319,21 +324,26 @@ func cause(code int) string {
 // agent did.
 func (r *run) finish(code int, why string) (int, error) {
 	s, err := r.summary(code, why)
-	if err != nil {
-		return ExitFailure, err
+	if err == nil && !r.opts.Quiet {
+		plain(r.std.Err)
+		printSummary(r.std.Err, s)
 	}
 	r.created()
-	if !r.opts.Quiet {
-		printSummary(r.std.Err, s)
+	if err != nil {
+		return ExitFailure, err
 	}
 	return code, nil
 }
 
 // created names the files that the host's own tools would run or obey and that
-// the agent made: they did not exist when their guard could have been set up.
+// the agent made or led elsewhere: they did not exist, or were symbolic links, when
+// their guard could have been set up.
 func (r *run) created() {
-	for _, p := range r.view.Appeared() {
-		fmt.Fprintln(r.std.Err, "firma: warning: the agent created", p+", which tools of this host may run or obey: read it before you use the workspace")
+	for i, p := range r.view.Appeared() {
+		if i == 0 {
+			plain(r.std.Err)
+		}
+		fmt.Fprintf(r.std.Err, "firma: warning: the agent created %s, which tools of this host may run or obey: read it before you use the workspace\n", printable(p))
 	}
 }
 

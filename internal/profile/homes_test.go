@@ -188,3 +188,30 @@ func FuzzGitPaths(f *testing.F) {
 		}
 	})
 }
+
+// firma starts no program of the host that a run could have planted.
+func TestHostPathLeavesTheProjectOut(t *testing.T) {
+	h := host(t)
+	write(t, filepath.Join(h.Dir, ".git", "config"))
+	tools := filepath.Dir(write(t, filepath.Join(h.Dir, "node_modules", ".bin", "bwrap")))
+	link := filepath.Join(h.Home, "link")
+	if err := os.Symlink(tools, link); err != nil {
+		t.Fatal(err)
+	}
+	h.Env = []string{"PATH=" + strings.Join([]string{tools, link, filepath.Join(h.Dir, "absent"), "/usr/bin", h.Home}, ":")}
+	want := "/usr/bin:" + h.Home
+	sub := filepath.Join(h.Dir, "sub")
+	if err := os.Mkdir(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{h.Dir, sub} {
+		h.Dir = dir
+		if got := HostPath(h); got != want {
+			t.Errorf("in %s: %s", dir, got)
+		}
+	}
+	h.Dir = "/"
+	if got := HostPath(h); !strings.HasPrefix(got, tools) {
+		t.Errorf("outside of any project: %s", got)
+	}
+}

@@ -59,6 +59,25 @@ func (v *View) toolchains(h Host) []string {
 	return path
 }
 
+// HostPath is the caller's PATH without what lies in the project. firma itself
+// starts programs of the host, before there is a sandbox: an agent that plants one
+// in node_modules/.bin must not find it run that way.
+func HostPath(h Host) string {
+	h = h.settle()
+	project, err := filepath.EvalSymlinks(h.Dir)
+	if err != nil {
+		return lookupEnv(h.Env, "PATH")
+	}
+	project = gitRoot(project, h)
+	var kept []string
+	for _, dir := range filepath.SplitList(lookupEnv(h.Env, "PATH")) {
+		if unfit(project, h) != "" || !sandbox.Within(realPath(dir), project) {
+			kept = append(kept, dir)
+		}
+	}
+	return strings.Join(kept, string(filepath.ListSeparator))
+}
+
 // toolRoots are the directories that a PATH entry needs to be of use.
 func toolRoots(dir string, h Host) []string {
 	if sandbox.Within(dir, "/usr") || slices.Contains(standardPath, dir) {

@@ -4,7 +4,6 @@ package sidecar
 
 import (
 	"context"
-	"encoding/json"
 
 	"net"
 	"strings"
@@ -27,7 +26,9 @@ import (
 // guest is a run that has attached, with a session of its own.
 type guest struct {
 	*session
+	line       *attach.Guest
 	relay, dns *intake.Queue
+	mu         sync.Mutex // held while the session is set up, and while it is closed
 	once       sync.Once
 	sum        *control.Summary
 	err        error
@@ -35,6 +36,8 @@ type guest struct {
 
 // close ends the session, once.
 func (g *guest) close(ctx context.Context, end control.End) (*control.Summary, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.once.Do(func() {
 		g.relay.Close()
 		g.dns.Close()
@@ -120,22 +123,24 @@ func (d *standalone) welcome(ctx context.Context, line *attach.Guest) (*guest, e
 	if err := id.check(); err != nil {
 		return nil, err
 	}
-	g := &guest{relay: intake.NewQueue(), dns: intake.NewQueue()}
 	tokens, err := d.capabilities(ctx, id, a.Seeds)
 	if err != nil {
 		return nil, err
 	}
-	g.session = &session{side: d.side, id: id}
+	g := &guest{session: d.side.session(id), line: line, relay: intake.NewQueue(), dns: intake.NewQueue()}
+	g.tokens = tokens
 	if err := d.seat(g); err != nil {
 		return nil, err
 	}
-	g.session, err = d.side.open(id, map[string]any{"mode": "attached", "from": line.From, "profile": a.Profile, "posture": json.RawMessage(a.Posture),
-		"default_protected": d.o.Start.DefaultProtected, "rules": d.side.table.Len()})
+	info := map[string]any{"mode": "attached", "from": line.From, "profile": a.Profile, "posture": a.Posture,
+		"default_protected": d.o.Start.DefaultProtected, "rules": d.side.table.Len()}
+	err = g.record(info)
 	if err == nil {
-		g.tokens = tokens
 		err = g.serve(d.side.life, g.relay, nil, g.dns)
 	}
+	g.mu.Unlock() // taken by seat
 	if err != nil {
+		_, _ = g.close(ctx, control.End{ExitCode: -1, Cause: "startup failed"})
 		d.dismiss(g)
 		return nil, err
 	}
@@ -157,7 +162,8 @@ func plain(s string) bool {
 }
 
 // seat takes g in unless its session or sandbox is another run's: two runs never
-// share one, or the counters that policies limit them by would be shared, too.
+// share one, or the counters that policies limit them by would be shared, too. A
+// guest that was taken in is locked.
 func (d *standalone) seat(g *guest) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -170,6 +176,7 @@ func (d *standalone) seat(g *guest) error {
 				"wait for it to end, or issue a capability for another session")
 		}
 	}
+	g.mu.Lock() // whoever ends the Sidecar now waits until the session is set up
 	d.guests[g] = struct{}{}
 	return nil
 }

@@ -35,10 +35,20 @@ type session struct {
 	tasks sync.WaitGroup
 }
 
-// open records that a session begins; info is what it is to be held to.
+// session is a new one that has not begun.
+func (c *Sidecar) session(id identity) *session {
+	return &session{side: c, id: id, stop: func() {}}
+}
+
+// open begins a session; info is what it is to be held to.
 func (c *Sidecar) open(id identity, info map[string]any) (*session, error) {
-	s := &session{side: c, id: id, stop: func() {}}
-	return s, s.event(context.Background(), audit.KindRunStart, func(e *audit.Event) {
+	s := c.session(id)
+	return s, s.record(info)
+}
+
+// record writes the session's first event.
+func (s *session) record(info map[string]any) error {
+	return s.event(context.Background(), audit.KindRunStart, func(e *audit.Event) {
 		e.Info, _ = json.Marshal(info)
 	})
 }

@@ -69,8 +69,10 @@ func newSidecar(s *control.SidecarStart, log *slog.Logger) (*Sidecar, error) {
 	if c.seeds, err = loadSeeds(s, log); err != nil {
 		return nil, err
 	}
-	c.audit, err = openAudit(s)
-	return c, err
+	if c.audit, err = openAudit(s); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func openAudit(s *control.SidecarStart) (*audit.Log, error) {

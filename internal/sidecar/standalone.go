@@ -209,7 +209,10 @@ func (d *standalone) closeSessions(ctx context.Context) (errs []error) {
 	end := control.End{ExitCode: -1, Cause: "the Sidecar was stopped"}
 	var wg sync.WaitGroup
 	for _, g := range guests {
-		wg.Go(func() { _, _ = g.close(ctx, end) })
+		wg.Go(func() {
+			_, _ = g.close(ctx, end)
+			g.line.Close() // its launcher ends the run
+		})
 	}
 	if d.direct != nil {
 		_, err := d.direct.close(ctx, control.End{Cause: "the Sidecar was stopped"})

@@ -140,7 +140,8 @@ var redirections = []struct{ name, script, out string }{
 	{"a pipe between two", `run echo hello | run tr a-z A-Z`, "HELLO\n"},
 	{"no controlling terminal", `setsid -w "$F" run --authority local --config "$C" --quiet -- echo here`, "here\n"},
 	{"more descriptors", `run ls -m /proc/self/fd 3</etc/hostname 9<>/dev/null`, "0, 1, 2, 3\n"}, // 3 is the directory
-	{"ignored signals", `trap '' INT QUIT HUP; run grep -c 'SigIgn:.0000000000000000' /proc/self/status`, "1\n"},
+	{"no ignored signals", `run grep -c 'SigIgn:.0000000000000000' /proc/self/status`, "1\n"},
+	{"the caller's ignored signals", `trap '' INT HUP; run grep -c 'SigIgn:.0000000000000003' /proc/self/status`, "1\n"},
 	{"arguments", `run printf '[%s]' 'a b' '' '--' '*' $'new\nline' 'ü'`, "[a b][][--][*][new\nline][ü]"},
 }
 
@@ -154,6 +155,19 @@ func TestRedirections(t *testing.T) {
 					t.Errorf("got %q, want %q; stderr: %s", o.Stdout, c.out, o.Stderr)
 				}
 			})
+		}
+	})
+}
+
+// TestNohup: a signal that the caller ignores is not passed on, as it would not reach
+// the command directly.
+func TestNohup(t *testing.T) {
+	everyone(t, func(t *testing.T, s *stage) {
+		o := s.shell(t, `mkfifo out; trap '' HUP
+			"$F" run --authority local --config "$C" --quiet -- sh -c 'echo ready; exec sleep 86400' >out & p=$!
+			read x <out; kill -HUP $p; kill -TERM $p; wait $p; echo $?`)
+		if o.Stdout != "143\n" {
+			t.Errorf("status %q, want 143 of SIGTERM; stderr: %s", o.Stdout, o.Stderr)
 		}
 	})
 }

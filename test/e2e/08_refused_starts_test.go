@@ -268,9 +268,8 @@ func TestPartsLostAtStart(t *testing.T) {
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				s.origin.Reset()
-				gate := filepath.Join(s.fresh(t, "gate"), "open")
 				p := tempt()
-				p.env = s.fakeBwrap(t, "until [ -e "+gate+" ]; do sleep 0.02; done\nexec /usr/bin/bwrap \"$@\"\n")
+				p.env = s.gatedBwrap(t)
 				p.flags = append(p.flags, "--sidecar-startup-timeout-secs", "3")
 				f := s.start(t, p)
 				pid := f.part(c.part)
@@ -278,7 +277,7 @@ func TestPartsLostAtStart(t *testing.T) {
 				if c.sig == syscall.SIGKILL {
 					poll(t, "it is gone", func() bool { return !strings.HasPrefix(cmdline(pid), c.part) })
 				}
-				must(t, os.WriteFile(gate, nil, 0o644))
+				s.openGate(t, p.env)
 				f.wantRefused(s, c.fault)
 			})
 		}
@@ -296,6 +295,37 @@ func TestPartsLostAtStart(t *testing.T) {
 			s.wantGone(t)
 		})
 	})
+}
+
+// TestSlowStart: a start that takes more than a second says what it waits for.
+func TestSlowStart(t *testing.T) {
+	everyone(t, func(t *testing.T, s *stage) {
+		for quiet, flags := range map[string][]string{"": nil, "quiet": {"--quiet"}} {
+			p := run("echo", "started")
+			p.env, p.flags = s.gatedBwrap(t), flags
+			f := s.start(t, p)
+			if quiet == "" && !f.err.wait("firma: ") {
+				t.Fatalf("nothing is said: %s", f.said())
+			}
+			s.openGate(t, p.env)
+			if r := f.end().wantCode(t, 0); r.out != "started\n" || quiet != "" && r.err != "" {
+				t.Errorf("%s", r)
+			}
+		}
+	})
+}
+
+// gatedBwrap is a bwrap in front of PATH that waits until openGate.
+func (s *stage) gatedBwrap(t *testing.T) []string {
+	t.Helper()
+	gate := filepath.Join(s.fresh(t, "gate"), "open")
+	return append(s.fakeBwrap(t, "until [ -e "+gate+" ]; do sleep 0.02; done\nexec /usr/bin/bwrap \"$@\"\n"), "GATE="+gate)
+}
+
+func (s *stage) openGate(t *testing.T, env []string) {
+	t.Helper()
+	gate := strings.TrimPrefix(env[len(env)-1], "GATE=")
+	must(t, os.WriteFile(gate, nil, 0o644))
 }
 
 // part waits for a child of firma run and returns its pid.

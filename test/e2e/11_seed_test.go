@@ -231,11 +231,15 @@ func noBypassingChild(t *testing.T, s *stage) {
 
 func noSecrets(t *testing.T, s *stage) {
 	word := canary.Value()
+	back := canary.Backwards(word)
+	if got := s.lines(t, sh("echo "+back+" | rev >/tmp/planted; bash search.sh "+back)); !slices.Equal(got, []string{"/tmp/planted", "searched"}) {
+		t.Fatalf("INVALID: the search does not find what is there: %q", got)
+	}
 	secrets := canary.Secrets(word)
 	must(t, canary.Plant(s.Home, secrets))
 	must(t, s.Account.OwnTree(s.Home))
 	for _, profile := range []string{"generic", "codex"} {
-		p := sh("bash search.sh " + canary.Backwards(word))
+		p := sh("bash search.sh " + back)
 		p.flags = append(p.flags, "--profile", profile)
 		if got := s.lines(t, p); !slices.Equal(got, []string{"searched"}) {
 			t.Errorf("%s: found in %q", profile, got)

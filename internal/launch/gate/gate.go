@@ -93,7 +93,7 @@ func (g *Gate) Ask(ctx context.Context, r localexec.Request) error {
 func (g *Gate) once(ctx context.Context, r *localexec.Request) (localexec.Response, error) {
 	out, err := r.Line()
 	if err != nil {
-		return localexec.Response{}, refuse("the command can't be put to the command gate: "+err.Error(), "start the agent with arguments that are UTF-8 and not that long")
+		return localexec.Response{}, refuse("the command can't be put to the command gate: "+err.Error(), "the gate is told all of it or nothing: start the agent with what JSON can carry, UTF-8 of limited length")
 	}
 	in, err := line.Exchange(ctx, g.Endpoint, out, localexec.MaxResponse, g.Timeout)
 	if err != nil {

@@ -5,6 +5,7 @@ package bwrap
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 
 	"firma/internal/fault"
 )
@@ -13,21 +14,32 @@ const installFix = "install bubblewrap 0.8 or later: `apt-get install bubblewrap
 
 // Find returns the path of a usable bwrap. It starts nothing: what only a launch
 // can show (user namespaces, AppArmor) is explained when the launch fails.
-func Find() (string, error) {
-	path, err := Lookup()
+func Find() (string, error) { return FindOn(os.Getenv("PATH")) }
+
+// FindOn is Find on another PATH than this process's.
+func FindOn(path string) (string, error) {
+	found, err := lookup(path)
 	if err != nil {
 		return "", err
 	}
-	return path, CheckMode(path)
+	return found, CheckMode(found)
 }
 
 // Lookup returns the bwrap that is on PATH.
-func Lookup() (string, error) {
-	path, err := exec.LookPath("bwrap")
-	if err != nil {
-		return "", fault.New("UnsupportedBackend", "the bwrap backend needs bubblewrap, and no bwrap is on PATH", installFix)
+func Lookup() (string, error) { return lookup(os.Getenv("PATH")) }
+
+// lookup skips relative entries: they mean the current directory, where an agent
+// or a cloned repository may have planted anything.
+func lookup(path string) (string, error) {
+	for _, dir := range filepath.SplitList(path) {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		if found, err := exec.LookPath(filepath.Join(dir, "bwrap")); err == nil {
+			return found, nil
+		}
 	}
-	return path, nil
+	return "", fault.New("UnsupportedBackend", "the bwrap backend needs bubblewrap, and no bwrap is on PATH", installFix)
 }
 
 // CheckMode refuses a bwrap that is setuid.

@@ -87,6 +87,11 @@ func TestFilter(t *testing.T) {
 		{"seqpacket pair", native, unix.SYS_SOCKETPAIR, []uint64{unix.AF_UNIX, unix.SOCK_SEQPACKET | unix.SOCK_NONBLOCK, 0}, retAllow},
 		{"datagram pair", native, unix.SYS_SOCKETPAIR, []uint64{unix.AF_UNIX, unix.SOCK_DGRAM, 0}, eperm},
 		{"datagram pair, flags and high bits", native, unix.SYS_SOCKETPAIR, []uint64{unix.AF_UNIX, unix.SOCK_DGRAM | unix.SOCK_CLOEXEC | high, 0}, eperm},
+		{"fchmodat", native, unix.SYS_FCHMODAT, []uint64{0, 0, 0o755}, retAllow},
+		{"fchmodat, sticky", native, unix.SYS_FCHMODAT, []uint64{0, 0, 0o1777}, retAllow},
+		{"fchmodat set-user-id", native, unix.SYS_FCHMODAT, []uint64{0, 0, 0o4755}, eperm},
+		{"fchmodat2 set-user-id", native, unix.SYS_FCHMODAT2, []uint64{0, 0, 0o4755}, eperm},
+		{"fchmod set-group-id", native, unix.SYS_FCHMOD, []uint64{0, 0o2755}, eperm},
 		{"raw pair", native, unix.SYS_SOCKETPAIR, []uint64{unix.AF_UNIX, unix.SOCK_RAW, 0}, eperm},
 	} {
 		if got := judge(t, c.arch, c.nr, c.args...); got != c.want {

@@ -12,7 +12,7 @@ var audits = map[string]uint32{
 
 // Version counts the base filter: raise it with every change of what is compiled,
 // so that an artifact of another firma is told from a damaged one.
-const Version = 1
+const Version = 2
 
 // Call is a system call of this machine's architecture.
 type Call struct {
@@ -90,7 +90,7 @@ const newNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUT
 	unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
 
 func conditional() []branch {
-	return []branch{
+	branches := []branch{
 		{Call{"clone", unix.SYS_CLONE}, "flags that make a namespace", refuseBits(0, newNamespaces)},
 		{Call{"unshare", unix.SYS_UNSHARE}, "flags that make a namespace", refuseBits(0, newNamespaces|unix.CLONE_NEWTIME)},
 		// The kernel reads 32 bits of the request: only those are compared, so
@@ -100,6 +100,19 @@ func conditional() []branch {
 		{Call{"socket", unix.SYS_SOCKET}, "every family but IPv4, IPv6 and routing netlink", socketFamilies()},
 		{Call{"socketpair", unix.SYS_SOCKETPAIR}, "datagram and raw pairs", connectedPairs()},
 	}
+	for _, m := range modeCalls {
+		branches = append(branches, branch{m.call, "set-user-id and set-group-id bits", refuseBits(m.arg, unix.S_ISUID|unix.S_ISGID)})
+	}
+	return branches
+}
+
+// modeCall is a call that gives a file a mode, and which argument that is. A
+// program with a set-id bit that the agent leaves in a workspace would run as the
+// operator, as root under firma run as root, for every account of the host.
+// Opening a file with such a mode needs no rule: writing to it clears the bits.
+type modeCall struct {
+	call Call
+	arg  int
 }
 
 func refuseBits(arg int, bits uint32) []bpf.Instruction {

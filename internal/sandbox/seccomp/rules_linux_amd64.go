@@ -9,3 +9,6 @@ var archCalls = []Call{{"iopl", unix.SYS_IOPL}, {"ioperm", unix.SYS_IOPERM}, {"m
 
 var deleteCalls = []Call{{"unlink", unix.SYS_UNLINK}, {"unlinkat", unix.SYS_UNLINKAT}, {"rmdir", unix.SYS_RMDIR},
 	{"rename", unix.SYS_RENAME}, {"renameat", unix.SYS_RENAMEAT}, {"renameat2", unix.SYS_RENAMEAT2}}
+
+var modeCalls = []modeCall{{Call{"chmod", unix.SYS_CHMOD}, 1}, {Call{"fchmod", unix.SYS_FCHMOD}, 1},
+	{Call{"fchmodat", unix.SYS_FCHMODAT}, 2}, {Call{"fchmodat2", unix.SYS_FCHMODAT2}, 2}}

@@ -7,12 +7,19 @@ import (
 	"sync"
 
 	"firma/internal/control"
+	"firma/internal/intent"
 	"firma/internal/sidecar/proxy"
 	"firma/internal/verdict"
 )
 
-// maxLines bounds the memory of the tally; what does not fit is counted whole.
-const maxLines = 1000
+// maxLines bounds the lines of a tally, of what was let out and of what was refused
+// each: no flood of refusals takes the place of a destination that was reached.
+// With maxText it also keeps the summary within one control message. What does not
+// fit is counted whole.
+const (
+	maxLines = 100
+	maxText  = 160 // bytes of a destination and of a detail
+)
 
 type line struct {
 	destination string
@@ -22,32 +29,56 @@ type line struct {
 
 // Tally counts decisions by destination. It is safe for concurrent use.
 type Tally struct {
-	mu    sync.Mutex
-	lines map[line]*control.Count
-	more  int64
+	mu      sync.Mutex
+	lines   map[line]*control.Count
+	refused int // of lines
+	more    int64
 }
 
 func newTally() *Tally { return &Tally{lines: map[line]*control.Count{}} }
 
 func (t *Tally) add(destination string, d verdict.Decision) {
-	l := line{destination, word(d), d.Reason}
+	l := lineOf(destination, d)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.lines[l]
 	if c == nil {
-		if len(t.lines) >= maxLines {
+		if !t.room(d) {
 			t.more++
 			return
 		}
-		c = &control.Count{Destination: destination, Outcome: l.outcome, Reason: string(d.Reason), Detail: d.Detail, Fix: fix(destination, d)}
+		c = &control.Count{Destination: l.destination, Outcome: l.outcome, Reason: string(d.Reason), Detail: short(d.Detail), Fix: fix(destination, d)}
 		t.lines[l] = c
 	}
 	c.Count++
 }
 
+// room takes the place of one more line, if there is one.
+func (t *Tally) room(d verdict.Decision) bool {
+	if d.Outcome.Dispatches() || d.Outcome == verdict.Abort {
+		return len(t.lines)-t.refused < maxLines
+	}
+	if t.refused >= maxLines {
+		return false
+	}
+	t.refused++
+	return true
+}
+
+func lineOf(destination string, d verdict.Decision) line {
+	return line{short(destination), word(d), d.Reason}
+}
+
+func short(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return s[:maxText] + "…"
+}
+
 // undo takes back an ALLOW that turned into a refusal.
 func (t *Tally) undo(destination string, d verdict.Decision) {
-	l := line{destination, word(d), d.Reason}
+	l := lineOf(destination, d)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if c := t.lines[l]; c != nil {
@@ -88,7 +119,7 @@ func fix(destination string, d verdict.Decision) string {
 	case verdict.UnclassifiedIntent:
 		return "firma run --allow " + destination
 	case verdict.NameNotRoutable:
-		return "firma run --allow " + strings.TrimPrefix(destination, "dns:")
+		return allowName(strings.TrimPrefix(destination, "dns:"))
 	case verdict.PolicyDenied:
 		return "permit " + d.ActionClass + " in a policy of [authority].policy_dir, and forbid it in none (docs/policies.md)"
 	case verdict.DestinationForbidden:
@@ -104,4 +135,15 @@ func fix(destination string, d verdict.Decision) string {
 		return "issue a capability for " + d.ActionClass + " on " + destination
 	}
 	return ""
+}
+
+// allowName is the command for a name that the agent asked for. A DNS name may
+// hold anything, and the operator may paste the line into a shell: what is no host
+// name gets none.
+func allowName(name string) string {
+	host, _, err := intent.CanonicalHost(name)
+	if err != nil || host != strings.ToLower(name) {
+		return ""
+	}
+	return "firma run --allow " + host
 }

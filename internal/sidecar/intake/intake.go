@@ -135,6 +135,8 @@ func (i *Intake) sort(ctx context.Context, conn net.Conn) {
 	}
 	release()
 	defer guest.Close()
+	// A guest waits for what its launcher says next: the end of the intake ends that.
+	defer context.AfterFunc(ctx, func() { guest.Close() })()
 	i.cfg.Guest(ctx, guest)
 }
 

@@ -165,7 +165,6 @@ type waiting struct {
 	t      *testing.T
 	lines  *bufio.Reader
 	stderr bytes.Buffer
-	state  string
 }
 
 func (s *stage) begin(p play) *waiting {

@@ -9,7 +9,7 @@ def accepts(address, port):
         s.settimeout(2)
         try:
             s.connect((address, port))
-            return True
+            return s.getsockname() != s.getpeername()  # a socket can meet itself
         except OSError:
             return False
 
