@@ -45,8 +45,8 @@ type streams struct {
 	modes *term.State // of tty, as the caller has them; valid while taken
 	taken bool        // tty is raw
 
-	ours   []*os.File
-	stdin  func()         // starts the input pump
+	ours []*os.File
+
 	output sync.WaitGroup // pumps that must finish before the run does
 	input  *inputPump
 }

@@ -68,10 +68,3 @@ func (tr *transcript) waitFrom(from int, want string) int {
 		}
 	}
 }
-
-// size is how much was written so far.
-func (tr *transcript) size() int {
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	return tr.text.Len()
-}

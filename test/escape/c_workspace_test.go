@@ -2,10 +2,32 @@ package escape
 
 import (
 	"os"
+	"strings"
 	"testing"
 )
 
 func codex(*yard) []string { return []string{"--profile", "codex"} }
+
+// absentAtLaunch are files that the host's tools run or obey and that the fixture
+// project lacks. docs/status.md says that they can be made.
+var absentAtLaunch = []string{
+	".git/commondir", ".git/config.worktree", ".git/modules/x/hooks/post-checkout", ".git/worktrees/x/config.worktree",
+	".claude/settings.json", ".mcp.json", ".envrc", ".devcontainer.json", ".husky/pre-commit",
+}
+
+// mustBeNamed: what could not be prevented is told to the operator.
+func mustBeNamed(t *testing.T, y *yard, r *ran, paths []string) {
+	t.Helper()
+	for _, p := range paths {
+		first := strings.Join(strings.Split(p, "/")[:min(2, strings.Count(p, "/")+1)], "/")
+		if !strings.HasPrefix(p, ".git/") {
+			first, _, _ = strings.Cut(p, "/")
+		}
+		if !strings.Contains(r.Stderr, y.in(first)) {
+			t.Errorf("ESCAPED     the agent made %s and the run does not say so: %s", p, r.Stderr)
+		}
+	}
+}
 
 // C, in a workspace that the agent may write: what the host's tools execute or
 // obey later stays out of its hands.
@@ -34,22 +56,23 @@ var workspaceCases = []kase{
 		tries: func(y *yard) []attempt {
 			all := []attempt{
 				try("hook", y.in(".git/hooks/pre-commit")), try("hook", y.in(".git/hooks/post-checkout")),
-				try("hook", y.in(".git/commondir")), try("hook", y.in(".git/config.worktree")),
-				try("hook", y.in(".git/modules/x/hooks/post-checkout")),
-				try("hook", y.in(".git/worktrees/x/config.worktree")), try("hook", y.in(".vscode/settings.json")),
+				try("hook", y.in(".vscode/settings.json")),
 			}
-			for _, p := range []string{".claude/settings.json", ".mcp.json", ".envrc", ".devcontainer.json", ".husky/pre-commit"} {
-				all = append(all, try("hook", y.in(p)).limited("only those that exist are guarded"))
+			for _, p := range absentAtLaunch {
+				all = append(all, try("hook", y.in(p)).limited("only those that exist are guarded; the others are named at the end"))
 			}
 			return all
 		},
+		check: func(t *testing.T, y *yard, r *ran) { mustBeNamed(t, y, r, absentAtLaunch) },
 	},
 	{
 		id: "C7-no-git", about: "a repository made where there was none", flags: codex,
 		prepare: func(t *testing.T, y *yard) { must(t, os.RemoveAll(y.in(".git"))) },
 		tries: func(y *yard) []attempt {
-			return []attempt{try("hook", y.in(".git/hooks/pre-commit")), try("hook", y.in(".git/config"))}
+			const named = "a repository can be made; it is named at the end"
+			return []attempt{try("hook", y.in(".git/hooks/pre-commit")).limited(named), try("hook", y.in(".git/config")).limited(named)}
 		},
+		check: func(t *testing.T, y *yard, r *ran) { mustBeNamed(t, y, r, []string{".git"}) },
 	},
 	{
 		id: "C9", about: "protected paths renamed, exchanged, removed or shadowed", flags: codex,
