@@ -228,6 +228,15 @@ type Exec struct {
 	Terminal bool     `json:"terminal"` // take the controlling terminal's foreground
 	// RequireLandlock refuses to launch where the kernel has no Landlock.
 	RequireLandlock bool `json:"require_landlock"`
+	// Pins are what the mounts must show; anything else is no launch.
+	Pins []Pin `json:"pins"`
+}
+
+// Pin is a path inside the sandbox and the file that must be there.
+type Pin struct {
+	Path string `json:"path"`
+	Dev  uint64 `json:"dev"`
+	Ino  uint64 `json:"ino"`
 }
 
 // End tells the Sidecar that the run is over.

@@ -41,6 +41,7 @@ type Process struct {
 	stderr bytes.Buffer
 	drain  chan struct{}
 	pid    int
+	pins   []control.Pin
 
 	mu    sync.Mutex
 	pidfd int // of the agent; -1 before and after
@@ -55,6 +56,9 @@ func Start(path string, spec *sandbox.Spec, io Stdio) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{drain: make(chan struct{}), pidfd: -1}
+	if p.pins, err = pins(spec); err != nil {
+		return nil, err
+	}
 	ctl, theirs, err := control.Pair("sandbox")
 	if err != nil {
 		return nil, err
@@ -195,6 +199,7 @@ func (p *Process) Sockets() ([]*os.File, error) {
 // Exec turns the stub into the agent. It returns when the agent runs, or a fault
 // named CommandNotFound or CommandNotExecutable.
 func (p *Process) Exec(x control.Exec) error {
+	x.Pins = p.pins
 	if err := p.ctl.Send(control.Message{Kind: control.KindExec, Exec: &x}); err != nil {
 		return err
 	}

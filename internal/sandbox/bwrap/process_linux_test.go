@@ -11,6 +11,7 @@ import (
 	"firma/internal/control"
 	"firma/internal/fault"
 	"firma/internal/profile"
+	"firma/internal/sandbox"
 	"firma/internal/sandbox/seccomp"
 	"firma/internal/sandbox/stub"
 )
@@ -134,5 +135,56 @@ func TestNoWayThroughPidOne(t *testing.T) {
 	r := inside(t, "/bin/sh", "-c", "exec 3<>/proc/1/mem && echo OPENED; ls /proc/1/root >/dev/null && echo ROOT")
 	if strings.Contains(r.out, "OPENED") || strings.Contains(r.out, "ROOT") {
 		t.Errorf("pid 1 is reachable: %q %q", r.out, r.errs)
+	}
+}
+
+// TestExchangedMountIsNoLaunch: a source that becomes another directory between
+// the check and the mount.
+func TestExchangedMountIsNoLaunch(t *testing.T) {
+	path, err := Find()
+	if err != nil {
+		t.Fatalf("this test needs bubblewrap: %v", err)
+	}
+	dir := t.TempDir()
+	view, err := profile.Resolve(profile.Generic, profile.Host{Dir: dir, Home: "/nonexistent", Env: os.Environ(), Command: "sh"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if view.Spec.Seccomp, err = seccomp.Compile(); err != nil {
+		t.Fatal(err)
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	p, err := Start(path, &view.Spec, Stdio{In: null, Out: null, Err: null})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Wait(context.Background())
+	defer p.Kill()
+	socks, err := p.Sockets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range socks {
+		s.Close()
+	}
+	for i := range p.pins {
+		if p.pins[i].Path == dir {
+			p.pins[i].Ino++ // as if what was checked had been another directory
+		}
+	}
+	err = p.Exec(control.Exec{Argv: []string{"/bin/true"}, Env: view.Env, Dir: view.Dir})
+	if !errors.Is(err, &fault.Error{Name: "SandboxSetupFailed"}) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("launched over an exchanged mount: %v", err)
+	}
+	if err := os.Symlink(dir, dir+"-link"); err != nil {
+		t.Fatal(err)
+	}
+	view.Spec.Mounts = append(view.Spec.Mounts, sandbox.Mount{Source: dir + "-link", Target: "/mnt"})
+	if _, err := Start(path, &view.Spec, Stdio{In: null, Out: null, Err: null}); !errors.Is(err, &fault.Error{Name: "SandboxSetupFailed"}) {
+		t.Errorf("a link as a source: %v", err)
 	}
 }

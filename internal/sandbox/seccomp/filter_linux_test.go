@@ -116,11 +116,12 @@ var golden = map[string]string{
 // filters must not share one.
 func TestVersionCountsTheFilter(t *testing.T) {
 	want, known := golden[fmt.Sprint(Version, " ", runtime.GOARCH)]
-	if !known {
-		t.Skipf("no hash is recorded for %s", runtime.GOARCH)
-	}
 	sum := sha256.Sum256(compile(t))
-	if got := hex.EncodeToString(sum[:]); got != want {
+	got := hex.EncodeToString(sum[:])
+	if !known && runtime.GOARCH != "amd64" {
+		t.Skipf("no hash is recorded for %s yet: %s", runtime.GOARCH, got)
+	}
+	if got != want {
 		t.Errorf("the base filter has changed: raise Version (and the second number of the shipped policy's version), and record %s", got)
 	}
 }

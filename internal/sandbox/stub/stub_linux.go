@@ -70,7 +70,24 @@ func run(ctl int) error {
 	if x.RequireLandlock && !isolated {
 		return step("isolate from pid 1 (landlock)", lerr)
 	}
+	if err := verify(x.Pins); err != nil {
+		return err
+	}
 	return become(ctl, x)
+}
+
+// verify compares what is mounted with what the launcher judged.
+func verify(pins []control.Pin) error {
+	for _, p := range pins {
+		var st unix.Stat_t
+		if err := unix.Stat(p.Path, &st); err != nil {
+			return step("find "+p.Path, err)
+		}
+		if uint64(st.Dev) != p.Dev || st.Ino != p.Ino {
+			return errors.New(p.Path + " is not what was checked: it was exchanged while the sandbox was set up")
+		}
+	}
+	return nil
 }
 
 // sockets makes them unbound: the launcher binds, with its own credentials, so

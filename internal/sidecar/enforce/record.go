@@ -2,6 +2,8 @@ package enforce
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"strconv"
 
 	"firma/internal/audit"
@@ -42,12 +44,29 @@ func (e *Enforcer) event(j *judgement) *audit.Event {
 		ev.TokenID = j.token.TokenID
 	}
 	if j.call != nil {
+		if j.call.RawQuery != "" {
+			ev.Resource = j.call.AuditResource() // secrets masked
+		}
 		j.info = append(j.info, "method", j.call.Method, "transport", j.call.Transport)
 	}
 	if len(j.info) > 0 {
 		ev.Info = audit.Info(j.info...)
 	}
+	ev.Resource = bounded(ev.Resource)
 	return ev
+}
+
+// maxResource bounds what one event records of a target, in bytes: an agent could
+// otherwise fill the disk of the log with long paths.
+const maxResource = 2 << 10
+
+// bounded cuts a long text and adds the hash of the whole.
+func bounded(s string) string {
+	if len(s) <= maxResource {
+		return s
+	}
+	sum := sha256.Sum256([]byte(s))
+	return s[:maxResource] + "…sha256:" + hex.EncodeToString(sum[:])
 }
 
 func (e *Enforcer) blank(kind string) *audit.Event {
@@ -92,7 +111,7 @@ func (e *Enforcer) Refuse(ctx context.Context, c *intent.Call, prior verdict.Dec
 // Dispatched records how an allowed call ended.
 func (e *Enforcer) Dispatched(d verdict.Decision, r proxy.Dispatch) {
 	ev := e.blank(audit.KindDispatch)
-	ev.Action, ev.Resource, ev.ParentActionID = d.ActionClass, d.Resource, d.EventID
+	ev.Action, ev.Resource, ev.ParentActionID = d.ActionClass, bounded(d.Resource), d.EventID
 	ev.Decision = verdict.Allow
 	ev.DispatchStatus, ev.DispatchLatencyUS, ev.ResponseSize = r.Status, r.Latency.Microseconds(), r.ResponseBytes
 	if r.Abort != verdict.None {
