@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"firma/internal/nearest"
 )
 
 // decoder fills the tables from a file's values and keeps the place of each key,
@@ -99,7 +101,7 @@ func (d *decoder) unknown(at place, t reflect.Type, path, key string) {
 	for _, s := range settingsOf(t) {
 		names = append(names, s.key)
 	}
-	if near := nearest(key, names); near != "" {
+	if near := nearest.Name(key, names); near != "" {
 		text += ": did you mean " + near + "?"
 	} else if tables := holders(key); len(tables) == 1 {
 		text += ": did you mean " + key + " in [" + tables[0] + "]?"

@@ -7,6 +7,7 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 
 	"firma/internal/action"
+	"firma/internal/nearest"
 )
 
 func (p *parser) topKey(key string, place int, v *unstable.Node) {
@@ -142,7 +143,7 @@ func keyOf(e *unstable.Node) (key string, place int) {
 }
 
 func suggest(key string, names ...string) string {
-	if n := nearest(key, names); n != "" {
+	if n := nearest.Name(key, names); n != "" {
 		return fmt.Sprintf("; did you mean %q?", n)
 	}
 	return ""

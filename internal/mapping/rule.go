@@ -8,6 +8,7 @@ import (
 
 	"firma/internal/action"
 	"firma/internal/fault"
+	"firma/internal/nearest"
 )
 
 // The names of the faults that this package returns.
@@ -124,7 +125,7 @@ func checkClass(c action.Class) *fieldError {
 	case action.Reserved(c):
 		why = fmt.Sprintf("the action class %q is reserved and must not be used", c)
 	default:
-		if n := nearest(string(c), classNames()); n != "" {
+		if n := nearest.Name(string(c), classNames()); n != "" {
 			why += fmt.Sprintf("; did you mean %q?", n)
 		}
 	}

@@ -1,9 +1,12 @@
-package mapping
+// Package nearest guesses which name somebody meant.
+package nearest
 
-// nearest returns the name that s is most likely a slip of, or "" when none is
-// close.
-func nearest(s string, names []string) string {
+// Name returns the name that s is most likely a slip of, or "".
+func Name(s string, names []string) string {
 	best, limit := "", max(2, len(s)/3)+1
+	if len(s) > 64 {
+		return ""
+	}
 	for _, n := range names {
 		if d := distance(s, n); d < limit {
 			best, limit = n, d
