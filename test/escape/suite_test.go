@@ -26,6 +26,7 @@ var builtProbe string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	world.OwnSignals()
 	dir, err := os.MkdirTemp("", "firma-probe-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
