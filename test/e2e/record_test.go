@@ -70,8 +70,17 @@ func pattern(kind, outcome, reason, resource string) want {
 
 func (w want) fits(e event) bool {
 	return (w.Kind == "" || w.Kind == e.Kind) && (w.Outcome == "" || w.Outcome == e.Outcome) &&
-		w.Reason == e.Reason && strings.Contains(e.Resource, w.Resource) &&
+		w.Reason == e.Reason && strings.Contains(target(e.Resource, w.Resource), w.Resource) &&
 		(w.DispatchStatus == 0 || w.DispatchStatus == e.DispatchStatus)
+}
+
+// target is a recorded resource without its query, unless that is what is wanted.
+func target(recorded, wanted string) string {
+	if strings.Contains(wanted, "?") {
+		return recorded
+	}
+	path, _, _ := strings.Cut(recorded, "?")
+	return path
 }
 
 // find returns the events that fit.
