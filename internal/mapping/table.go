@@ -23,6 +23,7 @@ type Table struct {
 type bucket struct {
 	paths  node // all rules but those for tunnels
 	tunnel tunnel
+	carry  []action.Class // what calls to the host can be, by any rule; sorted
 }
 
 // NewTable checks and indexes the rules. Two rules with the same method, host,
@@ -124,6 +125,9 @@ func (t *Table) add(r *rule) {
 		b.paths.insert(r)
 	}
 	b.tunnel.add(r)
+	if i, found := slices.BinarySearch(b.carry, r.ActionClass); !found {
+		b.carry = slices.Insert(b.carry, i, r.ActionClass)
+	}
 	t.len++
 }
 

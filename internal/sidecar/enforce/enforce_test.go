@@ -221,6 +221,49 @@ func TestPassthroughIsForUnmappedOnly(t *testing.T) {
 	}
 }
 
+// TestAdmit: a stream that is looked into needs a rule for its destination and
+// nothing more; who may be contacted before a call is what some call could reach.
+func TestAdmit(t *testing.T) {
+	for _, c := range []struct {
+		name, target string
+		bend         func(*testing.T, *scene)
+		reason       verdict.Reason
+		contactable  bool
+	}{
+		{"host with request rules only", "a.test:443", nil, verdict.None, true},
+		{"unmapped", "b.test:443", nil, verdict.UnclassifiedIntent, false},
+		{"unmapped port", "a.test:8443", nil, verdict.UnclassifiedIntent, false},
+		{"address class", "169.254.169.254:443", nil, verdict.DestinationForbidden, false},
+		{"nothing ready", "a.test:443", func(_ *testing.T, s *scene) { s.ready = verdict.PolicyBundleNotReady }, verdict.PolicyBundleNotReady, false},
+		{"revoked", "a.test:443", func(_ *testing.T, s *scene) { s.revoked = true }, verdict.None, false},
+		{"stale", "a.test:443", func(_ *testing.T, s *scene) { s.fresh = s.now }, verdict.None, false},
+		{"only a forbidden class granted", "a.test:443", func(t *testing.T, s *scene) {
+			s.tokens = token(t, s.now, func(c *capability.Claims) { c.ActionSet = []string{"repo.admin"} })
+		}, verdict.None, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newScene(t)
+			if c.bend != nil {
+				c.bend(t, s)
+			}
+			e := s.enforcer(t, true)
+			if got := e.Contactable(call(t, "CONNECT", c.target)); got != c.contactable || len(s.events) != 0 {
+				t.Errorf("contactable: %v, %d events", got, len(s.events))
+			}
+			d := e.Admit(context.Background(), call(t, "CONNECT", c.target))
+			if d.Reason != c.reason || d.Outcome.Dispatches() != (c.reason == verdict.None) {
+				t.Fatalf("%+v, want %q", d, c.reason)
+			}
+			if len(s.events) != 1 || s.events[0].Kind != audit.KindStream || s.events[0].Reason != c.reason {
+				t.Errorf("recorded %+v", s.events)
+			}
+			if counts, _ := e.Tally().Counts(); (len(counts) != 0) != (c.reason != verdict.None) {
+				t.Errorf("counted %+v", counts)
+			}
+		})
+	}
+}
+
 // TestStill: an open call is judged by what holds now, but for the clock of the
 // bundle and the counters.
 func TestStill(t *testing.T) {

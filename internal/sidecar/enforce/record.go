@@ -25,7 +25,9 @@ func (e *Enforcer) record(ctx context.Context, j *judgement) verdict.Decision {
 		j.deny(verdict.AuditUnavailable, "the decision could not be recorded")
 	}
 	j.d.EventID = ev.EventID
-	e.tally.add(destination(j), j.d)
+	if j.kind != audit.KindStream || !j.d.Outcome.Dispatches() { // its calls count
+		e.tally.add(destination(j), j.d)
+	}
 	return j.d
 }
 

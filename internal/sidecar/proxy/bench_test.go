@@ -27,6 +27,10 @@ type allowAll struct{}
 func (allowAll) Enforce(context.Context, *intent.Call) verdict.Decision {
 	return verdict.Decision{Outcome: verdict.Allow}
 }
+func (allowAll) Admit(context.Context, *intent.Call) verdict.Decision {
+	return verdict.Decision{Outcome: verdict.Allow}
+}
+func (allowAll) Contactable(*intent.Call) bool { return true }
 func (allowAll) Malformed(context.Context, string, string) verdict.Decision {
 	return verdict.Decision{}
 }

@@ -15,6 +15,16 @@ type Enforcer interface {
 	// Enforce decides one call and writes the decision's audit event before it
 	// returns. c is not kept and not changed.
 	Enforce(ctx context.Context, c *intent.Call) verdict.Decision
+	// Admit decides whether the stream that c, a CONNECT, asks for may be opened to
+	// be looked into, and audits that. It judges the destination only: each call
+	// inside is for Enforce, and an Allow of Admit is no permission to send
+	// anything.
+	Admit(ctx context.Context, c *intent.Call) verdict.Decision
+	// Contactable reports whether some call to c's destination could be allowed
+	// now, whatever its path. Only then may the upstream of an admitted stream be
+	// connected to before a call was allowed, to learn which protocols it speaks.
+	// Nothing is counted or audited.
+	Contactable(c *intent.Call) bool
 	// Malformed audits bytes that never became a Call and returns the refusal.
 	// detail quotes nothing of the request.
 	Malformed(ctx context.Context, transport, detail string) verdict.Decision

@@ -23,10 +23,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // enforcer is a scripted Enforcer that remembers what it was asked.
 type enforcer struct {
-	mu     sync.Mutex
-	decide func(c *intent.Call) verdict.Decision // nil allows
-	log    []string
-	ended  chan Dispatch // one per Dispatched, if not nil
+	mu      sync.Mutex
+	decide  func(c *intent.Call) verdict.Decision // nil allows
+	admit   func(c *intent.Call) verdict.Decision // nil allows
+	distant bool                                  // nothing is contactable
+	log     []string
+	ended   chan Dispatch // one per Dispatched, if not nil
 }
 
 func (e *enforcer) note(format string, args ...any) {
@@ -54,6 +56,17 @@ func (e *enforcer) Enforce(_ context.Context, c *intent.Call) verdict.Decision {
 	e.note("%s %s %s%s", d.Outcome, c.Method, c.HostKey(), c.Target())
 	return d
 }
+
+func (e *enforcer) Admit(_ context.Context, c *intent.Call) verdict.Decision {
+	d := verdict.Decision{Outcome: verdict.Allow}
+	if e.admit != nil {
+		d = e.admit(c)
+	}
+	e.note("admit %s %s", d.Outcome, c.HostPort())
+	return d
+}
+
+func (e *enforcer) Contactable(*intent.Call) bool { return !e.distant }
 
 func (e *enforcer) Malformed(_ context.Context, transport, detail string) verdict.Decision {
 	e.note("malformed %s: %s", transport, detail)
