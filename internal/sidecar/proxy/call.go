@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"firma/internal/intent"
+	"firma/internal/sidecar/field"
 	"firma/internal/sidecar/http1"
 	"firma/internal/verdict"
 )
@@ -55,8 +56,8 @@ func authority(target []byte) []byte {
 
 // sameHost compares a Host field with the target, both in canonical form. The
 // port of a CONNECT may be left out of Host, as many clients do.
-func sameHost(call *intent.Call, field []byte) error {
-	host, port, err := intent.SplitHostPort(string(field))
+func sameHost(call *intent.Call, value []byte) error {
+	host, port, err := intent.SplitHostPort(string(value))
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func sameHost(call *intent.Call, field []byte) error {
 
 func (c *conn) setOverride() error {
 	for _, f := range c.req.Fields {
-		if !isOverride(f.Name) {
+		if !field.Override(f.Name) {
 			continue
 		}
 		if c.req.Nominated(f.Name) { // it would be judged and then dropped
@@ -86,17 +87,6 @@ func (c *conn) setOverride() error {
 	return nil
 }
 
-func isOverride(name []byte) bool {
-	return len(name) > 12 && (name[0] == 'x' || name[0] == 'X') && intent.MethodOverride(string(name))
-}
-
-// ours reports whether a field is firma's own: whoever sends it, it is not
-// believed and not passed on.
-func ours(name []byte) bool {
-	return http1.HasPrefixFold(name, "x-firma-") || http1.HasPrefixFold(name, "x_firma_") ||
-		http1.HasPrefixFold(name, "x-firma_") || http1.HasPrefixFold(name, "x_firma-")
-}
-
 // appendRequest appends the request as it goes upstream: what was judged, and the
 // agent's end-to-end fields without those that the decision redacts.
 func (c *conn) appendRequest(b []byte, d *verdict.Decision) []byte {
@@ -107,8 +97,8 @@ func (c *conn) appendRequest(b []byte, d *verdict.Decision) []byte {
 	overridden := false
 	for _, f := range c.req.Fields {
 		switch {
-		case http1.Managed(f.Name) || ours(f.Name) || c.req.Nominated(f.Name) || redacted(f.Name, d.RedactHeaders):
-		case isOverride(f.Name):
+		case http1.Managed(f.Name) || field.Ours(f.Name) || c.req.Nominated(f.Name) || field.Redacted(f.Name, d.RedactHeaders):
+		case field.Override(f.Name):
 			if !overridden {
 				b = http1.AppendField(b, f.Name, c.call.Override)
 			}
@@ -125,37 +115,4 @@ func (c *conn) query() string {
 		return ""
 	}
 	return "?" + c.call.RawQuery
-}
-
-// redacted reports whether a header is to be removed. "_" counts as "-", as it
-// does for servers behind CGI.
-func redacted(name []byte, headers []string) bool {
-	for _, h := range headers {
-		if sameField(name, h) {
-			return true
-		}
-	}
-	return false
-}
-
-func sameField(name []byte, header string) bool {
-	if len(name) != len(header) {
-		return false
-	}
-	for i := range name {
-		if fold(name[i]) != fold(header[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func fold(c byte) byte {
-	switch {
-	case 'A' <= c && c <= 'Z':
-		return c | 0x20
-	case c == '_':
-		return '-'
-	}
-	return c
 }

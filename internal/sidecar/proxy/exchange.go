@@ -7,6 +7,7 @@ import (
 
 	"firma/internal/intent"
 	"firma/internal/sidecar/http1"
+	"firma/internal/sidecar/refusal"
 	"firma/internal/verdict"
 )
 
@@ -114,8 +115,8 @@ func (x *exchange) connect(fresh bool) error {
 }
 
 func (x *exchange) notConnected(err error) bool {
-	code, detail := dialFailure(err)
-	if isAbort(code) {
+	code, detail := refusal.OfDial(err)
+	if refusal.IsAbort(code) {
 		return x.abort(code, detail, x.inline)
 	}
 	d := x.c.srv.cfg.Enforcer.Refuse(x.c.ctx, &x.c.call, x.d, code, detail)

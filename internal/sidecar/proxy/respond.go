@@ -7,6 +7,7 @@ import (
 	"os"
 	"syscall"
 
+	"firma/internal/sidecar/field"
 	"firma/internal/sidecar/http1"
 	"firma/internal/verdict"
 )
@@ -41,7 +42,7 @@ func (x *exchange) respond() bool {
 // appendFields copies the response's end-to-end fields.
 func (x *exchange) appendFields(b []byte) []byte {
 	for _, f := range x.resp.Fields {
-		if !http1.Managed(f.Name) && !ours(f.Name) && !x.resp.Nominated(f.Name) {
+		if !http1.Managed(f.Name) && !field.Ours(f.Name) && !x.resp.Nominated(f.Name) {
 			b = http1.AppendField(b, f.Name, f.Value)
 		}
 	}
@@ -92,7 +93,7 @@ func (x *exchange) trailer(chunked bool) {
 	}
 	b := append(x.c.out.bytes(), "0\r\n"...)
 	for _, f := range x.reply.Trailer {
-		if http1.TrailerField(f.Name) && !ours(f.Name) {
+		if http1.TrailerField(f.Name) && !field.Ours(f.Name) {
 			b = http1.AppendField(b, f.Name, f.Value)
 		}
 	}

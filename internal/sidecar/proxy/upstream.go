@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"firma/internal/sidecar/http1"
-	"firma/internal/verdict"
 )
 
 // upstream is one connection to a destination.
@@ -38,34 +37,6 @@ func (u *upstream) close() {
 	if u.in != nil {
 		u.in.Release()
 	}
-}
-
-// refusal is what an error of Dialer may carry.
-type refusal interface {
-	error
-	Refusal() (verdict.Reason, string)
-}
-
-// dialFailure reads the reason and the text for the agent out of a Dial error.
-func dialFailure(err error) (verdict.Reason, string) {
-	var r refusal
-	if errors.As(err, &r) {
-		return r.Refusal()
-	}
-	var ne net.Error
-	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) && ne.Timeout() {
-		return verdict.ConnectorTimeout, "connecting timed out"
-	}
-	return verdict.ConnectorFailure, "connecting failed"
-}
-
-// isAbort tells an abort code from the reason of a refusal.
-func isAbort(r verdict.Reason) bool {
-	switch r {
-	case verdict.ConnectorTimeout, verdict.ConnectorFailure, verdict.ConnectorInvalidRequest, verdict.CredentialInjectionFailed:
-		return true
-	}
-	return false
 }
 
 func (s *Server) dial(ctx context.Context, key poolKey) (net.Conn, error) {
