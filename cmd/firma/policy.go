@@ -207,15 +207,15 @@ func policyFiles(dir string) ([]byte, error) {
 		return nil, fault.New("FixtureInvalid", dir+" holds no .cedar file", "name a directory that does in [bundle] path; it is relative to the fixture")
 	}
 	slices.Sort(files)
-	var text []byte
+	var all []policy.File
 	for _, f := range files {
 		data, err := os.ReadFile(f)
 		if err != nil {
 			return nil, fault.Wrap(err, "FixtureInvalid", "a policy can't be read", "check "+f)
 		}
-		text = append(append(text, data...), '\n')
+		all = append(all, policy.File{Name: filepath.Base(f), Text: data})
 	}
-	return text, nil
+	return policy.Join(all), nil
 }
 
 var globSigns = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)

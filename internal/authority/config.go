@@ -35,12 +35,14 @@ type Config struct {
 
 	// The bundle that Sidecars decide by: exactly one of a directory of *.cedar
 	// and Cedar text.
-	PolicyDir string
-	Policies  []byte
+	PolicyDir    string
+	Policies     []byte
+	PoliciesFrom string // names Policies in errors; "" is firma's own
 
 	// The policies that decide what a capability may hold: likewise.
 	IssuancePolicyDir string
 	IssuancePolicies  []byte
+	IssuanceFrom      string
 
 	// Schema validates the policies; nil means the built-in one.
 	Schema []byte

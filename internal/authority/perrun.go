@@ -51,7 +51,7 @@ func serveRun(ctx context.Context, ctl *control.Conn, s *control.AuthorityStart,
 		issuance = []byte(permitIssuance)
 	}
 	a, err := New(Config{
-		Policies: text, IssuancePolicies: issuance, Schema: s.Schema,
+		Policies: text, PoliciesFrom: s.PolicyDir, IssuancePolicies: issuance, IssuanceFrom: s.IssuanceDir, Schema: s.Schema,
 		RevocationFile: s.RevocationFile, MaxTTL: s.MaxTTL, BundleTTL: s.BundleTTL,
 		PreSharedKey: wire.PreSharedKey(s.PreSharedKey), Log: log,
 		Ready: func(r Report) {

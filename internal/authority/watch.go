@@ -76,7 +76,7 @@ func (a *Authority) look(w *watched) {
 }
 
 func (a *Authority) readBundle() (*bundle.Bundle, error) {
-	text, where, err := policyText(a.cfg.Policies, a.cfg.PolicyDir)
+	text, where, err := policyText(a.cfg.Policies, a.cfg.PoliciesFrom, a.cfg.PolicyDir)
 	if err != nil {
 		return nil, err
 	}
@@ -84,9 +84,9 @@ func (a *Authority) readBundle() (*bundle.Bundle, error) {
 	return b, err
 }
 
-func policyText(text []byte, dir string) (_ []byte, where string, err error) {
+func policyText(text []byte, from, dir string) (_ []byte, where string, err error) {
 	if dir == "" {
-		return text, "memory", nil
+		return text, from, nil
 	}
 	text, err = bundle.Read(dir)
 	return text, dir, err
@@ -107,7 +107,7 @@ func (a *Authority) reloadBundle() error {
 }
 
 func (a *Authority) reloadIssuance() error {
-	text, where, err := policyText(a.cfg.IssuancePolicies, a.cfg.IssuancePolicyDir)
+	text, where, err := policyText(a.cfg.IssuancePolicies, a.cfg.IssuanceFrom, a.cfg.IssuancePolicyDir)
 	if err != nil {
 		return err
 	}

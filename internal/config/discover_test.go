@@ -179,7 +179,7 @@ func TestPoliciesAreReadAsTrusted(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.write(a, "changed")
-	if got, err := c.ReadPolicies(c.Authority.PolicyDir); err != nil || string(got) != "A\nB\n" {
+	if got, err := c.ReadPolicies(c.Authority.PolicyDir); err != nil || string(got) != "// file: a.cedar\nA\n// file: b.cedar\nB\n" {
 		t.Errorf("%q, %v", got, err)
 	}
 	if _, err := c.ReadPolicies(m.w.State); err == nil {

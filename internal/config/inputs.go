@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"sort"
+
+	"firma/internal/policy"
 )
 
 // inputs reads the files that a configuration names and that decide what is
@@ -111,13 +113,13 @@ func (c *Config) ReadPolicies(dir string) ([]byte, error) {
 	if len(names) == 0 {
 		return nil, &fs.PathError{Op: "read", Path: dir, Err: errors.New("it holds no .cedar file")}
 	}
-	var text []byte
+	var files []policy.File
 	for _, name := range names {
 		b, err := c.ReadFile(name)
 		if err != nil {
 			return nil, err
 		}
-		text = append(append(text, b...), '\n')
+		files = append(files, policy.File{Name: filepath.Base(name), Text: b})
 	}
-	return text, nil
+	return policy.Join(files), nil
 }

@@ -60,11 +60,13 @@ type Message struct {
 type AuthorityStart struct {
 	Profile      string   `json:"profile"`        // --authority-profile; only "developer"
 	Posture      string   `json:"posture"`        // shipped posture to stream, when Policies is empty
+	PolicyDir    string   `json:"policy_dir"`     // where Policies come from, for errors
 	Policies     []byte   `json:"policies"`       // Cedar text instead of a posture
 	Permits      []string `json:"permits"`        // host keys of --allow
 	PreSharedKey string   `json:"pre_shared_key"` // required of every caller
 
 	// What [authority] says besides; zero values mean the defaults.
+	IssuanceDir      string        `json:"issuance_dir"`      // where they come from, for errors
 	IssuancePolicies []byte        `json:"issuance_policies"` // nil: everything that is asked for
 	Schema           []byte        `json:"schema"`            // nil: the built-in one
 	RevocationFile   string        `json:"revocation_file"`   // watched; "": nothing is ever revoked

@@ -99,7 +99,10 @@ func stateDir(dir string) finding {
 	if err := launch.CheckState(dir); err != nil {
 		return bad(err)
 	}
-	return private(dir, "not there yet: the first run makes it")
+	if _, err := os.Stat(dir); err != nil {
+		return good("not there yet: the first run makes it").with(dir)
+	}
+	return good("mode 0700").with(dir)
 }
 
 // private warns about a directory that others may look into. Its files are private

@@ -157,11 +157,13 @@ func Authority(c *config.Config) (*control.AuthorityStart, error) {
 	var err error
 	for _, f := range []struct {
 		key, dir string
+		from     *string
 		to       *[]byte
-	}{{"policy_dir", a.PolicyDir, &s.Policies}, {"issuance_policy_dir", a.IssuancePolicyDir, &s.IssuancePolicies}} {
+	}{{"policy_dir", a.PolicyDir, &s.PolicyDir, &s.Policies}, {"issuance_policy_dir", a.IssuancePolicyDir, &s.IssuanceDir, &s.IssuancePolicies}} {
 		if f.dir == "" {
 			continue
 		}
+		*f.from = f.dir
 		if *f.to, err = c.ReadPolicies(f.dir); err != nil {
 			return nil, fault.Wrap(err, "ConfigValidation", "the policies of "+f.key+" can't be read", "put a .cedar file into "+f.dir+", or leave "+f.key+" out of [authority]")
 		}

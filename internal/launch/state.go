@@ -14,8 +14,8 @@ import (
 )
 
 // CheckState says why dir can't be the state directory of this user's runs: it
-// can't be made or written, or somebody else may change what is kept there. It
-// makes nothing. Errors are faults named StateDirNotWritable or StateDirInsecure.
+// can't be made or written, or somebody else may change or see what is kept
+// there. It makes nothing. Errors are faults named StateDirNotWritable or StateDirInsecure.
 func CheckState(dir string) error {
 	st, err := os.Stat(dir)
 	switch {
@@ -60,6 +60,9 @@ func owned(dir string) error {
 	case st.Mode&0o002 != 0, st.Mode&0o020 != 0 && st.Gid != st.Uid:
 		return fault.New("StateDirInsecure", fmt.Sprintf("others may write to the state directory %s (mode %04o)", dir, st.Mode&0o7777),
 			"look for what they may have left there, then `chmod 700 "+dir+"`")
+	case st.Mode&0o077 != 0:
+		return fault.New("StateDirInsecure", fmt.Sprintf("others may look into the state directory %s (mode %04o); it has to be 0700", dir, st.Mode&0o7777),
+			"`chmod 700 "+dir+"`")
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ type Bundle struct {
 	classes map[action.Class]*target // one per action of the schema
 }
 
-// Compile parses, checks and indexes policies, concatenated Cedar text. Every
+// Compile parses, checks and indexes policies, Cedar text that Join may have joined. Every
 // policy must be valid for schema (empty: the one of Schema) and its remedies well
 // formed; one that is not refuses the whole bundle. version is the caller's name
 // for the bundle. Errors are *fault.Error PolicyInvalid around an *Error.
@@ -46,7 +46,7 @@ func Compile(version string, policies []byte, schema []byte) (b *Bundle, err err
 	}
 	if len(problems) > 0 {
 		slices.SortStableFunc(problems, byPlace)
-		return nil, rejected(problems...)
+		return nil, rejected(inFiles(policies, problems)...)
 	}
 	return build(version, m, rules), nil
 }

@@ -10,9 +10,11 @@ import (
 	"firma/internal/fault"
 )
 
-// Problem is one thing wrong with a bundle. Line and Col count from 1 in the
-// text given to Compile; 0 means the place is unknown. Col counts characters.
+// Problem is one thing wrong with a bundle. Line and Col count from 1 in File, or
+// in the text given to Compile if that was not joined; 0 means the place is
+// unknown. Col counts characters.
 type Problem struct {
+	File      string // of a joined text, else ""
 	Line, Col int
 	Policy    string // policy id, "" when the text did not parse
 	Text      string
@@ -20,6 +22,9 @@ type Problem struct {
 
 func (p Problem) String() string {
 	var b strings.Builder
+	if p.File != "" {
+		b.WriteString(p.File + ":")
+	}
 	if p.Line > 0 {
 		fmt.Fprintf(&b, "%d:%d: ", p.Line, p.Col)
 	}

@@ -3,11 +3,10 @@
 package bundle
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -36,42 +35,36 @@ func Version(text []byte) string {
 }
 
 // Read returns every regular *.cedar file directly inside dir, in the order of
-// their names, as one text. A file that does not end its last line gets it
-// ended, since a comment there would otherwise swallow the next file's first
-// policy. A directory without a policy file is an error.
+// their names, as one text. A directory without a policy is an error.
 func Read(dir string) ([]byte, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fault.Wrap(err, faultName, "the policy directory "+dir+" cannot be read",
 			"create it, or set policy_dir or issuance_policy_dir in [authority]")
 	}
-	var text bytes.Buffer
+	var files []policy.File
+	size := 0
 	for _, e := range entries {
-		if err := appendFile(&text, dir, e); err != nil {
+		if filepath.Ext(e.Name()) != ".cedar" || e.IsDir() {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		data, err := readRegular(path)
+		if err != nil {
+			return nil, fault.Wrap(err, faultName, path+" cannot be read", "check the file's kind, size, mode and owner")
+		}
+		if size += len(data); size > 0 {
+			files = append(files, policy.File{Name: e.Name(), Text: data})
+		}
+		if err := tooLarge(size, dir); err != nil {
 			return nil, err
 		}
 	}
-	if text.Len() == 0 {
+	if len(files) == 0 {
 		return nil, fault.New(faultName, "there is no policy (*.cedar) in "+dir,
-			"write one, or get a starter with `firma config --posture dev`")
+			"write one, or leave the directory out of [authority] to use the dev posture; docs/policies.md has examples")
 	}
-	return text.Bytes(), nil
-}
-
-func appendFile(text *bytes.Buffer, dir string, e fs.DirEntry) error {
-	if filepath.Ext(e.Name()) != ".cedar" || e.IsDir() {
-		return nil
-	}
-	path := filepath.Join(dir, e.Name())
-	data, err := readRegular(path)
-	if err != nil {
-		return fault.Wrap(err, faultName, path+" cannot be read", "check the file's kind, size, mode and owner")
-	}
-	text.Write(data)
-	if len(data) > 0 && data[len(data)-1] != '\n' {
-		text.WriteByte('\n')
-	}
-	return tooLarge(text.Len(), dir)
+	return policy.Join(files), nil
 }
 
 // readRegular follows links, and opens nothing that could block or never end.
@@ -95,7 +88,8 @@ func tooLarge(n int, where string) error {
 }
 
 // New validates text (against schema, or the built-in one when nil) and returns
-// the bundle to serve and its compiled form. where names the text in errors.
+// the bundle to serve and its compiled form. where names the text in errors; ""
+// is a text that no file holds.
 func New(where string, text, schema []byte, ttl time.Duration, now time.Time) (*Bundle, *policy.Bundle, error) {
 	if err := tooLarge(max(len(text), len(schema)), where); err != nil {
 		return nil, nil, err
@@ -103,10 +97,21 @@ func New(where string, text, schema []byte, ttl time.Duration, now time.Time) (*
 	b := &Bundle{Version: Version(text), Policies: text, Schema: schema, TTL: ttl, Loaded: now}
 	compiled, err := policy.Compile(b.Version, text, schema)
 	if err != nil {
-		return nil, nil, fault.Wrap(err, faultName, "the policies in "+where+" are not valid",
-			"correct them; `firma policy validate FILE` shows the place")
+		return nil, nil, invalid(where, err)
 	}
 	return b, compiled, nil
+}
+
+func invalid(where string, err error) error {
+	var problems *policy.Error
+	if errors.As(err, &problems) {
+		err = problems
+	}
+	if where == "" {
+		where = "memory"
+	}
+	return fault.Wrap(err, faultName, "the policies in "+where+" are not valid, and nothing of them is in force",
+		"correct them; `firma policy validate FILE` checks one file")
 }
 
 // Source holds the current bundle for any number of watchers. It is safe for

@@ -22,14 +22,15 @@ func TestVersion(t *testing.T) {
 
 func TestRead(t *testing.T) {
 	const a, b = "permit (principal, action, resource);\n", "forbid (principal, action, resource);\n"
+	const inA, inB = "// file: a.cedar\n", "// file: b.cedar\n"
 	tests := map[string]struct {
 		files map[string]string
 		want  string // "" is an error
 	}{
-		"sorted":            {map[string]string{"b.cedar": b, "a.cedar": a}, a + b},
-		"others ignored":    {map[string]string{"a.cedar": a, "x.cedarschema": "x", "README.md": "x", "a.cedar~": b, "sub/b.cedar": b}, a},
-		"unterminated line": {map[string]string{"a.cedar": a + "// end", "b.cedar": b}, a + "// end\n" + b},
-		"empty file":        {map[string]string{"a.cedar": "", "b.cedar": b}, b},
+		"sorted":            {map[string]string{"b.cedar": b, "a.cedar": a}, inA + a + inB + b},
+		"others ignored":    {map[string]string{"a.cedar": a, "x.cedarschema": "x", "README.md": "x", "a.cedar~": b, "sub/b.cedar": b}, inA + a},
+		"unterminated line": {map[string]string{"a.cedar": a + "// end", "b.cedar": b}, inA + a + "// end\n" + inB + b},
+		"empty file":        {map[string]string{"a.cedar": "", "b.cedar": b}, inB + b},
 		"none":              {map[string]string{"a.txt": a}, ""},
 		"only empty":        {map[string]string{"a.cedar": ""}, ""},
 		"too large":         {map[string]string{"a.cedar": strings.Repeat("\n", wire.MaxBundleBytes+1)}, ""},

@@ -175,6 +175,10 @@ func TestFeaturesTakenAway(t *testing.T) {
 			h.keep(t)
 			must(t, os.Chmod(h.state(), 0o777))
 		}, "StateDirInsecure", "chmod 700"},
+		{"state directory that others may look into", func(t *testing.T, h *host) {
+			h.keep(t)
+			must(t, os.Chmod(h.state(), 0o755))
+		}, "StateDirInsecure", "chmod 700"},
 		{"state directory is a file", func(t *testing.T, h *host) {
 			must(t, os.WriteFile(h.state(), nil, 0o600))
 			must(t, h.Account.Own(h.state()))
