@@ -22,7 +22,11 @@ type auditOptions struct {
 }
 
 func auditCommand() *cobra.Command {
-	return group("audit", "Verify what a run recorded", auditVerifyCommand(), auditProveCommand())
+	cmd := group("audit", "Verify what a run recorded", auditVerifyCommand(), auditProveCommand())
+	cmd.Long = `Each run has a log, one JSON object a line, hash-chained and signed. Its path is
+printed at the end of the run (docs/audit-format.md).`
+	cmd.Example = "  firma audit verify\n  firma audit verify LOG --key audit.pub.pem\n  firma audit prove LOG 7"
+	return cmd
 }
 
 func (o *auditOptions) flags(cmd *cobra.Command) {

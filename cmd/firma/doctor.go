@@ -23,7 +23,8 @@ names it, with the fix. Nothing is changed.
 
 Exit status: 0 when nothing failed, 1 when something did, 2 when the checks could
 not be made.`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
+		Example: "  firma doctor\n  firma doctor --profile codex --json",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.config, "config", "", "`FILE` configuration, TOML or YAML (default: discovered)")

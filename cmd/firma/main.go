@@ -67,8 +67,11 @@ func isRun(cmd *cobra.Command) bool { return cmd.CommandPath() == "firma run" }
 func rootCommand() *cobra.Command {
 	var log logging
 	root := &cobra.Command{
-		Use:           "firma",
-		Short:         "Run an AI agent where nothing leaves but through a policy",
+		Use:   "firma",
+		Short: "Run an AI agent where nothing leaves but through a policy",
+		Example: `  firma run -- curl https://example.com
+  firma doctor
+  firma audit verify`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
@@ -83,14 +86,30 @@ func rootCommand() *cobra.Command {
 	})
 	readableHelp(root)
 	log.flags(root)
-	root.AddCommand(runCommand(&log), sidecarCommand(&log), authorityCommand(&log), policyCommand(), auditCommand(), trustCommand(), versionCommand())
-	root.AddCommand(seccompCommand(), doctorCommand(&log), tokenCommand())
+	for _, g := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Run an agent:", []*cobra.Command{runCommand(&log), doctorCommand(&log), trustCommand(), tokenCommand()}},
+		{"Look at what it did:", []*cobra.Command{auditCommand()}},
+		{"Decide what it may do:", []*cobra.Command{policyCommand(), seccompCommand()}},
+		{"Serve many runs:", []*cobra.Command{sidecarCommand(&log), authorityCommand(&log)}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, c := range g.commands {
+			c.GroupID = g.title
+			root.AddCommand(c)
+		}
+	}
+	root.AddCommand(versionCommand())
+	settleHelp(root)
+	complete(root)
 	return root
 }
 
 // group is a command that only holds others.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
+	cmd := &cobra.Command{Use: use, Short: short, Annotations: map[string]string{holdsNote: use}, Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return fault.New(fault.ArgumentInvalid, fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath()), "see: "+cmd.CommandPath()+" --help")
 		}

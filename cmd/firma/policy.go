@@ -19,7 +19,10 @@ import (
 )
 
 func policyCommand() *cobra.Command {
-	return group("policy", "Check and try policies offline", policyListCommand(), policyValidateCommand(), policyTestCommand())
+	cmd := group("policy", "Check and try policies offline", policyListCommand(), policyValidateCommand(), policyTestCommand())
+	cmd.Long = "Policies are Cedar text that decides about each call by its class, its\ndestination and its context (docs/policies.md)."
+	cmd.Example = "  firma policy list\n  firma policy validate policies/*.cedar\n  firma policy test fixtures/*.toml"
+	return cmd
 }
 
 func policyListCommand() *cobra.Command {

@@ -32,9 +32,18 @@ policy and recorded in a signed log.
 Exit status: the command's own; 128+n when signal n ended it; 125 when firma
 failed; 126 when the command can't be executed; 127 when it is not found.`
 
-const runExample = `  firma run --authority local -- curl https://example.com
-  firma run --authority local --allow example.com -- curl https://example.com
-  firma run --profile codex -- codex`
+const runExample = `  # see what happens: refusals name the command that would allow them
+  firma run -- curl https://example.com
+  firma run --allow example.com -- curl https://example.com
+
+  # a coding agent, which may write to the project
+  firma run --profile codex -- codex
+
+  # what a run would be, without running anything
+  firma run --profile codex --print-effective-config
+
+  # in CI: start nothing beside the command, or fail
+  firma run --no-autostart --sidecar tcp://127.0.0.1:8080 -- make test`
 
 func runCommand(log *logging) *cobra.Command {
 	o := runOptions{log: log}
@@ -62,6 +71,7 @@ func (o *runOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	f.SortFlags = false
+	defer o.groups(cmd)
 	f.StringVar(&o.profile, "profile", "", "`NAME` what the sandbox shows: generic (default: the system and the current directory, read-only), codex (the workspace, writable) or a profile of the configuration")
 	f.StringVar(&o.config, "config", "", "`FILE` configuration, TOML or YAML; may hold profiles and defaults only (default: discovered)")
 	f.StringVar(&o.backend, "backend", "", "`NAME` what confines the command: bwrap (default); vz, wsl2 and firecracker are not built")
@@ -77,4 +87,13 @@ func (o *runOptions) flags(cmd *cobra.Command) {
 	f.BoolVar(&o.printConfig, "print-effective-config", false, "print as JSON what the run would be, and start nothing")
 	f.StringVar(&o.stateDir, "state-dir", "", "`DIR` where audit logs and keys are kept")
 	f.BoolVar(&o.quiet, "quiet", false, "print no notes and no summary")
+}
+
+// groups are the headings of the help, in the order of the questions a caller has.
+func (o *runOptions) groups(cmd *cobra.Command) {
+	cmd.InitDefaultHelpFlag()
+	f := cmd.Flags()
+	under(f, "What the command gets", "profile", "config", "backend", "identity-mode")
+	under(f, "Who decides about its calls", "authority", "authority-profile", "sidecar", "sidecar-config", "sidecar-startup-timeout-secs", "no-autostart", "capability-file", "allow")
+	under(f, "What is kept and shown", "print-effective-config", "state-dir", "quiet", "help")
 }

@@ -14,7 +14,11 @@ type seccompOptions struct {
 }
 
 func seccompCommand() *cobra.Command {
-	return group("seccomp", "Show, verify or compile the syscall filter", seccompShowCommand(), seccompVerifyCommand(), seccompCompileCommand())
+	cmd := group("seccomp", "Show, verify or compile the syscall filter", seccompShowCommand(), seccompVerifyCommand(), seccompCompileCommand())
+	cmd.Long = `The syscall filter of a sandbox is compiled from a policy and kept as an artifact,
+which every launch verifies (docs/seccomp.md).`
+	cmd.Example = "  firma seccomp show\n  firma seccomp show --source >policy.toml\n  firma seccomp compile --policy policy.toml\n  firma seccomp verify --policy policy.toml"
+	return cmd
 }
 
 func (o *seccompOptions) flags(cmd *cobra.Command) {

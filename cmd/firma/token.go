@@ -30,9 +30,12 @@ An approval is for one command of one run, once. Without --socket, the gate is
 looked for where [sidecar.local_exec] puts it, and among the runs under way.`
 
 func tokenCommand() *cobra.Command {
-	return group("token", "Approve or refuse a command that waits at the command gate",
+	cmd := group("token", "Approve or refuse a command that waits at the command gate",
 		tokenChangeCommand("approve", "Let the command of a token be executed once", localexec.ActionApprove),
 		tokenChangeCommand("revoke", "Refuse the command of a token, approved or not", localexec.ActionRevoke))
+	cmd.Long = tokenLong
+	cmd.Example = "  firma token approve apr_01k5wq3v9xe8tsv5m2c7n4h6ja\n  firma token revoke apr_01k5wq3v9xe8tsv5m2c7n4h6ja"
+	return cmd
 }
 
 func tokenChangeCommand(name, short, action string) *cobra.Command {

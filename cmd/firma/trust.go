@@ -28,8 +28,9 @@ func trustCommand() *cobra.Command {
 	var o trustOptions
 	cmd := &cobra.Command{
 		Use: "trust PATH", Short: "Trust a project's configuration", Long: trustLong,
-		Args: arguments(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.OutOrStdout(), args) },
+		Example: "  firma trust .\n  firma trust --list\n  firma trust --remove .",
+		Args:    arguments(cobra.MaximumNArgs(1)),
+		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd.OutOrStdout(), args) },
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.list, "list", false, "print what is trusted")

@@ -53,7 +53,7 @@ func (l *Log) prepare(e *Event) (*entry, error) {
 	if err := en.line.encode(e); err != nil {
 		l.recycle(en)
 		return nil, fault.Wrap(err, "AuditEventInvalid", "the event's info is not a plain JSON object",
-			"Use strings, booleans, null, whole numbers, arrays and objects.")
+			"use strings, booleans, null, whole numbers, arrays and objects")
 	}
 	if n := len(en.line.buf) + seqDigits; n > MaxEventBytes {
 		return nil, fault.New("AuditEventInvalid", fmt.Sprintf("the event has %d bytes", n),

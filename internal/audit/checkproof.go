@@ -38,5 +38,5 @@ func CheckProof(p Proof, key crypto.PublicKey) error {
 }
 
 func badProof(why string) error {
-	return fault.New("AuditProofInvalid", "the proof proves nothing: "+why, "Ask for the proof again, or for the log.")
+	return fault.New("AuditProofInvalid", "the proof proves nothing: "+why, "ask for the proof again, or for the log")
 }

@@ -70,7 +70,7 @@ func newKey(source string, signer crypto.Signer) (*Key, error) {
 
 func badKey(err error, source string) error {
 	return fault.Wrap(err, "AuditKeyInvalid", "the audit key "+source+" cannot be used",
-		"Give an ECDSA P-256 or Ed25519 key as PKCS#8 PEM; `openssl pkcs8 -topk8 -nocrypt` converts other PEM forms.")
+		"give an ECDSA P-256 or Ed25519 key as PKCS#8 PEM; `openssl pkcs8 -topk8 -nocrypt` converts other PEM forms")
 }
 
 // ParsePublicKey reads a PEM public key (SubjectPublicKeyInfo) that Verify

@@ -44,7 +44,7 @@ func GenerateKey(path string) (*Key, error) {
 
 func keyFileError(err error, path string) error {
 	return fault.Wrap(err, "AuditKeyUnwritable", "the audit key cannot be written to "+path,
-		"Make its directory writable for the user that runs firma, and for nobody else.")
+		"make its directory writable for the user that runs firma, and for nobody else")
 }
 
 func createKey(path string) error {

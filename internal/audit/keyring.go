@@ -58,7 +58,7 @@ func CheckCheckpoint(c *Checkpoint, key crypto.PublicKey) error {
 	}
 	if err := ring.check(c); err != nil {
 		return fault.Wrap(err, "AuditCheckpointInvalid", "the checkpoint does not hold",
-			"Compare with the copies kept elsewhere, and make sure that this is the key of the log.")
+			"compare with the copies kept elsewhere, and make sure that this is the key of the log")
 	}
 	return nil
 }

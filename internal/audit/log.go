@@ -106,5 +106,5 @@ func (l *Log) fail(err error) {
 
 func (l *Log) unavailable(err error) error {
 	return fault.Wrap(err, "AuditUnavailable", "the audit log "+l.opt.Path+" cannot be written",
-		"Make sure its disk has space and is healthy, then start again: nothing is allowed without a record.")
+		"make sure its disk has space and is healthy, then start again: nothing is allowed without a record")
 }

@@ -46,7 +46,7 @@ func (o *Options) settle() error {
 		return errors.New("audit: no path")
 	}
 	if o.Key == nil {
-		return fault.New("AuditKeyMissing", "the audit log has no signing key", "Configure [sidecar.audit] signing_key_path.")
+		return fault.New("AuditKeyMissing", "the audit log has no signing key", "configure [sidecar.audit] signing_key_path")
 	}
 	if !validOrigin(o.Origin) {
 		return errors.New("audit: the origin must be 1 to 200 letters, digits or -._/:@")

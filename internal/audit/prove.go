@@ -71,7 +71,7 @@ func newestCheckpoint(path string) (c Checkpoint, err error) {
 }
 
 func unprovable(why string) error {
-	return fault.New("AuditUnprovable", "there is no proof for this event: "+why, "Run `firma audit verify` on the log.")
+	return fault.New("AuditUnprovable", "there is no proof for this event: "+why, "run `firma audit verify` on the log")
 }
 
 // prover collects the hashes of a log.

@@ -43,7 +43,7 @@ func (s *store) open(o *Options) (err error) {
 func openError(err error, path string) error {
 	if errors.Is(err, fs.ErrExist) {
 		return fault.Wrap(err, "AuditLogExists", "there is an audit log at "+path+" already, or there was one",
-			"Give each start its own log file. To remove an old one for good, remove its checkpoints, too.")
+			"give each start its own log file. To remove an old one for good, remove its checkpoints, too")
 	}
 	return fault.Wrap(err, "AuditUnavailable", "the audit log "+path+" cannot be opened",
 		"Its directory must belong to the user that runs firma and be writable for nobody else: chmod 700 "+

@@ -70,7 +70,7 @@ func verifyFiles(r *Report, cs *checkpoints, log growing, signed io.Reader) erro
 }
 
 func unreadable(err error, path string) error {
-	return fault.Wrap(err, "AuditLogUnreadable", "the audit log "+printable(path)+" cannot be read", "Give the path of a log you may read.")
+	return fault.Wrap(err, "AuditLogUnreadable", "the audit log "+printable(path)+" cannot be read", "give the path of a log you may read")
 }
 
 // removed is the report of a log of which only checkpoints are left.

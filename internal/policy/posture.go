@@ -36,7 +36,7 @@ func Posture(name string) ([]byte, error) {
 	case "dev-with-delete-watch":
 		return []byte(postureDeleteWatch), nil
 	}
-	return nil, fault.New("PostureUnknown", fmt.Sprintf("There is no posture %q.", name),
+	return nil, fault.New("PostureUnknown", fmt.Sprintf("there is no posture %q", name),
 		"Choose one of "+strings.Join(PostureNames(), ", ")+".")
 }
 

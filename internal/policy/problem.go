@@ -48,8 +48,8 @@ func (e *Error) Error() string {
 // rejected is the fault Compile returns; errors.As finds the *Error in it.
 func rejected(problems ...Problem) error {
 	return fault.Wrap(&Error{problems}, "PolicyInvalid",
-		"The policy bundle was refused; nothing of it is in force.",
-		"Correct the policies and check them with `firma policy validate FILE`.")
+		"the policies are not valid, and nothing of them is in force",
+		"correct them; `firma policy validate FILE` checks one file")
 }
 
 // at is a problem at a byte offset of text.
