@@ -1,0 +1,209 @@
+package h2
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http2/hpack"
+
+	"firma/internal/intent"
+	"firma/internal/sidecar/proxy"
+	"firma/internal/sidecar/refusal"
+	"firma/internal/verdict"
+)
+
+// exchange is the dispatch of one allowed request.
+type exchange struct {
+	*stream
+	d     verdict.Decision
+	res   proxy.Dispatch
+	start time.Time
+	moved atomic.Int64 // bytes of the response that the client took
+}
+
+// run judges the stream's request and carries the verdict out.
+func (st *stream) run() {
+	code := codeInternal
+	defer func() { st.finish(code) }()
+	defer st.c.srv.recover("stream")
+	e := st.c.srv.cfg.Enforcer
+	if st.head.tooLong {
+		code = st.malformed("the header fields are too long or too many")
+		return
+	}
+	if err := st.read(); err != nil {
+		code = st.malformed(why(err))
+		return
+	}
+	d := e.Enforce(st.ctx, &st.call)
+	if !d.Outcome.Dispatches() {
+		code = st.deny(d)
+		return
+	}
+	x := exchange{stream: st, d: d, start: time.Now()}
+	if st.head.protocol != "" {
+		code = x.socket()
+	} else {
+		code = x.run()
+	}
+}
+
+func why(err error) string {
+	var i *intent.Error
+	if errors.As(err, &i) {
+		return i.Why
+	}
+	return err.Error()
+}
+
+func (st *stream) malformed(detail string) uint32 {
+	d := st.c.srv.cfg.Enforcer.Malformed(st.ctx, intent.HTTPS, detail)
+	return st.deny(refusal.Malformed(d, detail, ""))
+}
+
+// deny answers with a decision that does not dispatch. It returns the code to end
+// the stream with, should the answer not get through.
+func (st *stream) deny(d verdict.Decision) uint32 {
+	d = refusal.Settle(d)
+	status, _ := refusal.Status(d)
+	body := refusal.Body(d)
+	fields := []hpack.HeaderField{
+		{Name: ":status", Value: strconv.Itoa(status)},
+		{Name: "content-type", Value: refusal.ContentType},
+		{Name: "content-length", Value: strconv.Itoa(len(body))},
+	}
+	if id := refusal.Event(d); id != "" {
+		fields = append(fields, hpack.HeaderField{Name: "x-firma-event", Value: id})
+	}
+	if after := refusal.RetryAfter(d); after != "" {
+		fields = append(fields, hpack.HeaderField{Name: "retry-after", Value: after})
+	}
+	bodyless := st.head.method == "HEAD"
+	if st.writeHead(fields, bodyless) == nil && !bodyless {
+		st.writeData(body, true, false)
+	}
+	return codeCancel
+}
+
+// run sends the request and passes the response on. It returns the code to end
+// the stream with if the response was not complete.
+func (x *exchange) run() uint32 {
+	if !x.begin(x.d) {
+		return x.failed(errClientLeft)
+	}
+	defer x.limit()()
+	resp, err := x.c.srv.up.any.RoundTrip(x.request(&x.d))
+	if err != nil {
+		return x.failed(err)
+	}
+	defer resp.Body.Close()
+	x.res.Status, x.res.Latency = resp.StatusCode, time.Since(x.start)
+	if err := x.respond(resp); err != nil {
+		return x.broken(err)
+	}
+	x.record(nil)
+	return codeNone
+}
+
+func (x *exchange) record(err error) {
+	cause, sent := x.end()
+	x.res.RequestBytes += sent
+	if err != nil {
+		x.res.Abort, x.res.Detail = explain(err, cause)
+	}
+	x.c.srv.cfg.Enforcer.Dispatched(x.d, x.res)
+}
+
+// failed ends an exchange that broke before the response head.
+func (x *exchange) failed(err error) uint32 {
+	cause, _ := x.end()
+	code, detail := explain(err, cause)
+	if !refusal.IsAbort(code) && cause == nil {
+		d := x.c.srv.cfg.Enforcer.Refuse(x.ctx, &x.call, x.d, code, detail)
+		d.Outcome = verdict.Deny
+		return x.deny(d)
+	}
+	x.res.Status = 0
+	x.record(err)
+	d := x.d
+	d.Outcome, d.Reason, d.Detail = verdict.Abort, code, detail
+	return x.deny(d)
+}
+
+// broken ends an exchange that broke within the response: the client is told by a
+// reset, with the upstream's own code where it gave one.
+func (x *exchange) broken(err error) uint32 {
+	x.record(err)
+	var r resetError
+	if errors.As(err, &r) && r.Code != codeNone && r.Code <= codeLast {
+		return r.Code
+	}
+	return codeInternal
+}
+
+// explain names what broke an exchange off. The first cause counts: a revocation
+// or a departed client cancels the request upstream, which then fails.
+func explain(err, cause error) (verdict.Reason, string) {
+	if cause != nil {
+		err = cause
+	}
+	var revoked *revokedError
+	var body *bodyError
+	var bad *responseError
+	var dial *dialError
+	var reset resetError
+	var ne net.Error
+	switch {
+	case errors.As(err, &revoked):
+		return revoked.reason, "the permission ended while the call was under way"
+	case errors.As(err, &body):
+		return verdict.ConnectorInvalidRequest, "the request body is malformed: " + body.why
+	case errors.Is(err, errClientLeft), errors.Is(err, errCut), errors.Is(err, errDone):
+		return verdict.ConnectorFailure, "the client went away"
+	case errors.Is(err, errIdle):
+		return verdict.ConnectorTimeout, "nothing was carried for too long"
+	case errors.As(err, &dial):
+		return refusal.OfDial(dial.error)
+	case refusal.Carries(err):
+		return refusal.OfDial(err)
+	case errors.As(err, &bad):
+		return verdict.ConnectorFailure, "the upstream's response is malformed: " + bad.why
+	case errors.As(err, &reset):
+		return verdict.ConnectorFailure, "the upstream reset the stream"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
+		return verdict.ConnectorTimeout, "the upstream did not answer in time"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return verdict.ConnectorFailure, "the upstream closed the connection"
+	}
+	return verdict.ConnectorFailure, "the connection to the upstream failed"
+}
+
+// limit cuts the stream when nothing is carried for too long.
+func (x *exchange) limit() (stop func()) {
+	idle := x.c.srv.cfg.StreamIdle
+	if idle < 0 {
+		return func() {}
+	}
+	seen := int64(-1)
+	x.c.mu.Lock() // the timer's function may run before timer is set
+	defer x.c.mu.Unlock()
+	var timer *time.Timer
+	timer = time.AfterFunc(idle, func() {
+		x.c.mu.Lock()
+		defer x.c.mu.Unlock()
+		switch n := x.moved.Load() + x.sent; {
+		case !x.active:
+		case n == seen:
+			x.resetLocked(errIdle, codeCancel)
+		default:
+			seen = n
+			timer.Reset(idle)
+		}
+	})
+	return func() { timer.Stop() }
+}

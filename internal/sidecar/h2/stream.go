@@ -1,0 +1,178 @@
+package h2
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"golang.org/x/net/http2/hpack"
+
+	"firma/internal/intent"
+	"firma/internal/verdict"
+)
+
+// stream is one request of the client. Its goroutine judges and carries it out
+// (dispatch.go).
+type stream struct {
+	c      *conn
+	id     uint32
+	head   head
+	call   intent.Call
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	// conn.mu guards the rest.
+	cond        sync.Cond // something below changed
+	judged      verdict.Decision
+	active      bool  // the call was allowed and is under way
+	window      int64 // what the client takes
+	localEnded  bool
+	remoteEnded bool
+	err         error // why the stream is over, if it is
+	interims    int
+
+	body     []byte // that came and was not read
+	at       int    // of it, that was read
+	open     int    // window the client may still fill
+	owed     int    // of it, to be given back
+	received int64
+	sent     int64
+	trailer  []hpack.HeaderField
+	unwanted bool // nobody reads the body any more
+}
+
+// take accepts content of the request; size counts the padding. It needs c.mu.
+func (st *stream) take(p []byte, size int, end bool) {
+	if st.open -= size; st.open < 0 {
+		st.resetLocked(&bodyError{"more data than the stream's window"}, codeFlow)
+		return
+	}
+	st.received += int64(len(p))
+	if n := st.head.length; n >= 0 && (st.received > n || end && st.received < n) {
+		st.resetLocked(&bodyError{"it is not as long as Content-Length says"}, codeProtocol)
+		return
+	}
+	if st.remoteEnded = end; st.unwanted {
+		return
+	}
+	if st.at > 0 && len(st.body)+len(p) > cap(st.body) {
+		st.body = st.body[:copy(st.body, st.body[st.at:])]
+		st.at = 0
+	}
+	st.body = append(st.body, p...)
+	st.owed += size - len(p)
+	st.cond.Broadcast()
+}
+
+// Read is the request's body for the upstream's client.
+func (st *stream) Read(p []byte) (int, error) {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for st.err == nil && !st.unwanted && st.at == len(st.body) && !st.remoteEnded {
+		st.cond.Wait()
+	}
+	switch {
+	case st.err != nil:
+		return 0, st.err
+	case st.unwanted:
+		return 0, errDone
+	case st.at == len(st.body):
+		st.body = nil
+		return 0, io.EOF
+	}
+	n := copy(p, st.body[st.at:])
+	if st.at += n; st.at == len(st.body) {
+		st.body, st.at = st.body[:0], 0
+	}
+	st.sent += int64(n)
+	if st.owed += n; st.owed >= streamWindow/2 && !st.remoteEnded {
+		c.out = appendWindow(c.out, st.id, st.owed)
+		st.open += st.owed
+		st.owed = 0
+		c.kick()
+	}
+	return n, nil
+}
+
+// Close says that the upstream's client wants no more of the body.
+func (st *stream) Close() error {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	st.unwanted = true
+	st.cond.Broadcast()
+	return nil
+}
+
+// stop ends the stream from this side, if it has not ended; cause is what its
+// goroutine finds.
+func (st *stream) stop(cause error, code uint32) bool {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	return st.resetLocked(cause, code)
+}
+
+func (st *stream) resetLocked(cause error, code uint32) bool {
+	if st.err != nil {
+		return false
+	}
+	if !st.localEnded || !st.remoteEnded {
+		st.c.resetLocked(st.id, code)
+	}
+	st.goneLocked(cause)
+	return true
+}
+
+// goneLocked takes the stream out of the connection; its goroutine may still run.
+func (st *stream) goneLocked(cause error) {
+	if st.err != nil {
+		return
+	}
+	st.err = cause
+	delete(st.c.streams, st.id)
+	st.body, st.at = nil, 0
+	st.cancel(cause)
+	st.cond.Broadcast()
+}
+
+// begin marks the dispatch as under way; false if the stream is over already.
+func (st *stream) begin(d verdict.Decision) bool {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	st.active, st.judged = true, d
+	return st.err == nil
+}
+
+// end marks it as over and returns why the stream was cut, if it was, and how much
+// of the body was sent.
+func (st *stream) end() (cause error, sent int64) {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	st.active = false
+	return st.err, st.sent
+}
+
+// finish ends the stream's goroutine: a response that is not complete is reset
+// with code.
+func (st *stream) finish(code uint32) {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if st.localEnded {
+		code = codeNone // the rest of the request is not wanted
+		c.budget.earn(earnStream)
+	}
+	st.resetLocked(errDone, code)
+	if c.running--; c.running == 0 {
+		c.restDeadlineLocked()
+		if len(c.out) == 0 {
+			c.release()
+		}
+	}
+}
+
+func (c *conn) resetLocked(id, code uint32) {
+	c.out = appendReset(c.out, id, code)
+	c.resets.add(id)
+	c.kick()
+}
