@@ -1,0 +1,243 @@
+package websocket
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// frame builds a frame as from sends it; b0 is its first byte.
+func frame(from Side, b0 byte, payload []byte) []byte {
+	b := []byte{b0}
+	mask := byte(0)
+	if from == Client {
+		mask = maskBit
+	}
+	switch n := len(payload); {
+	case n < 126:
+		b = append(b, mask|byte(n))
+	case n < 1<<16:
+		b = binary.BigEndian.AppendUint16(append(b, mask|126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, mask|127), uint64(n))
+	}
+	if from == Server {
+		return append(b, payload...)
+	}
+	key := []byte{0x5a, 0xa5, 0x13, 0x37}
+	b = append(b, key...)
+	for i, c := range payload {
+		b = append(b, c^key[i%4])
+	}
+	return b
+}
+
+type spec struct {
+	b0      byte
+	payload string
+}
+
+// The cases follow the groups of the Autobahn test suite. A case that fails must
+// let everything before its last frame pass and nothing of that frame.
+var cases = []struct {
+	name    string
+	deflate bool
+	frames  []spec
+	ok      bool
+}{
+	{"1 text", false, []spec{{0x81, ""}, {0x81, "hello"}, {0x82, "\x00\xff"}}, true},
+	{"1 lengths", false, []spec{{0x82, strings.Repeat("x", 125)}, {0x82, strings.Repeat("x", 126)}, {0x82, strings.Repeat("x", 65535)}, {0x82, strings.Repeat("x", 65536)}}, true},
+	{"2 ping and pong", false, []spec{{0x89, ""}, {0x89, strings.Repeat("p", 125)}, {0x8a, "unasked"}}, true},
+	{"2 long ping", false, []spec{{0x89, strings.Repeat("p", 126)}}, false},
+	{"3 reserved bit 1", false, []spec{{0xc1, "x"}}, false},
+	{"3 reserved bit 2", true, []spec{{0xa1, "x"}}, false},
+	{"3 reserved bit 3", true, []spec{{0x81, "ok"}, {0x91, "x"}}, false},
+	{"3 reserved bits of a ping", true, []spec{{0xc9, "x"}}, false},
+	{"4 reserved opcode 3", false, []spec{{0x83, ""}}, false},
+	{"4 reserved opcode 7", false, []spec{{0x81, "ok"}, {0x87, "x"}}, false},
+	{"4 reserved opcode 11", false, []spec{{0x8b, ""}}, false},
+	{"4 reserved opcode 15", false, []spec{{0x8f, "x"}}, false},
+	{"5 fragments", false, []spec{{0x01, "a"}, {0x00, "b"}, {0x80, "c"}, {0x81, "d"}}, true},
+	{"5 ping between fragments", false, []spec{{0x01, "a"}, {0x89, "p"}, {0x00, "b"}, {0x8a, ""}, {0x80, ""}}, true},
+	{"5 fragmented ping", false, []spec{{0x09, "p"}}, false},
+	{"5 fragmented close", false, []spec{{0x08, ""}}, false},
+	{"5 continuation first", false, []spec{{0x80, "x"}}, false},
+	{"5 continuation after a whole message", false, []spec{{0x81, "x"}, {0x80, "x"}}, false},
+	{"5 message within a message", false, []spec{{0x01, "a"}, {0x81, "b"}}, false},
+	{"6 text that is no UTF-8 is not ours to judge", false, []spec{{0x81, "\xc3\x28"}}, true},
+	{"7 close", false, []spec{{0x88, ""}}, true},
+	{"7 close with code and reason", false, []spec{{0x88, "\x03\xe8bye"}}, true},
+	{"7 close in a fragmented message", false, []spec{{0x01, "a"}, {0x88, "\x03\xe9"}}, true},
+	{"7 close with half a code", false, []spec{{0x88, "\x03"}}, false},
+	{"7 close with 126 bytes", false, []spec{{0x88, "\x03\xe8" + strings.Repeat("r", 124)}}, false},
+	{"7 ping after close", false, []spec{{0x88, ""}, {0x89, ""}}, false},
+	{"7 text after close", false, []spec{{0x88, "\x03\xe8"}, {0x81, "x"}}, false},
+	{"9 big", false, []spec{{0x82, strings.Repeat("x", 4<<20)}}, true},
+	{"12 compressed", true, []spec{{0xc1, "x"}, {0x81, "y"}, {0x41, "a"}, {0x80, "b"}}, true},
+	{"12 compressed continuation", true, []spec{{0x41, "a"}, {0xc0, "b"}}, false},
+}
+
+func TestCases(t *testing.T) {
+	for _, tt := range cases {
+		for _, from := range []Side{Client, Server} {
+			var in, want []byte
+			for i, s := range tt.frames {
+				f := frame(from, s.b0, []byte(s.payload))
+				in = append(in, f...)
+				if tt.ok || i < len(tt.frames)-1 {
+					want = append(want, f...)
+				}
+			}
+			for _, piece := range []int{1, 2, 7, 1000, len(in)} {
+				if len(in) > 1<<20 && piece < 1000 {
+					continue
+				}
+				got, err := pass(in, from, tt.deflate, func() int { return piece })
+				var bad *Error
+				if (err == nil) != tt.ok || err != nil && (!errors.As(err, &bad) || bad.From != from) {
+					t.Errorf("%s from %d in pieces of %d: %v", tt.name, from, piece, err)
+				}
+				if !bytes.Equal(got, want) {
+					t.Errorf("%s from %d in pieces of %d: %d bytes passed, want %d", tt.name, from, piece, len(got), len(want))
+				}
+			}
+		}
+	}
+}
+
+// pass writes in to a Writer piece by piece and returns what got through.
+func pass(in []byte, from Side, deflate bool, piece func() int) ([]byte, error) {
+	var out bytes.Buffer
+	w := NewWriter(&out, from, deflate)
+	for len(in) > 0 {
+		n := min(len(in), max(piece(), 1))
+		if _, err := w.Write(in[:n]); err != nil {
+			return out.Bytes(), err
+		}
+		in = in[n:]
+	}
+	return out.Bytes(), w.End()
+}
+
+func TestRawFrames(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		from Side
+		in   string
+		why  string // "" passes
+	}{
+		{"client without mask", Client, "\x81\x01x", "masked"},
+		{"server with mask", Server, "\x81\x81abcdx", "masked"},
+		{"two bytes for a small length", Server, "\x82\x7e\x00\x05hello", "shortest"},
+		{"eight bytes for a middle length", Server, "\x82\x7f\x00\x00\x00\x00\x00\x00\xff\xff", "shortest"},
+		{"length with the top bit", Server, "\x82\x7f\x80\x00\x00\x00\x00\x00\x00\x00", "range"},
+		{"ping with a long length", Server, "\x89\x7e\x00\x7e", "too long"},
+		{"another protocol", Client, "SSH-2.0-OpenSSH_9.2\r\n", "reserved"},
+		{"a TLS ClientHello", Client, "\x16\x03\x01\x02\x00", "reserved"},
+		{"an HTTP request", Client, "GET / HTTP/1.1\r\n", "reserved"},
+		{"ends within a header", Server, "\x82", "within"},
+		{"ends within a payload", Server, "\x82\x05hell", "within"},
+		{"nothing", Server, "", ""},
+	} {
+		got, err := pass([]byte(tt.in), tt.from, false, func() int { return len(tt.in) })
+		if (err == nil) != (tt.why == "") || err != nil && !strings.Contains(err.Error(), tt.why) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if tt.why != "within" && len(got) > 0 {
+			t.Errorf("%s: %q passed", tt.name, got)
+		}
+	}
+}
+
+func TestCloseCodes(t *testing.T) {
+	for code := range 1 << 16 {
+		ok := code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006 || code >= 3000 && code <= 4999
+		for _, from := range []Side{Client, Server} {
+			in := frame(from, 0x88, binary.BigEndian.AppendUint16(nil, uint16(code)))
+			if _, err := pass(in, from, false, func() int { return len(in) }); (err == nil) != ok {
+				t.Fatalf("%d: %v", code, err)
+			}
+		}
+	}
+}
+
+func TestNothingAfterAViolation(t *testing.T) {
+	var out bytes.Buffer
+	w := NewWriter(&out, Server, false)
+	if _, err := w.Write([]byte("\x83")); err == nil {
+		t.Fatal("passed")
+	}
+	if _, err := w.Write(frame(Server, 0x81, []byte("x"))); err == nil || out.Len() > 0 {
+		t.Errorf("%v, %q", err, out.Bytes())
+	}
+}
+
+func TestDestinationFails(t *testing.T) {
+	r, pw := io.Pipe()
+	r.CloseWithError(io.ErrClosedPipe)
+	if _, err := NewWriter(pw, Server, false).Write(frame(Server, 0x81, []byte("x"))); err != io.ErrClosedPipe {
+		t.Error(err)
+	}
+}
+
+func TestHandshake(t *testing.T) {
+	if got := Accept("dGhlIHNhbXBsZSBub25jZQ=="); got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" { // RFC 6455, section 1.3
+		t.Error(got)
+	}
+	if a, b := NewKey(), NewKey(); a == b || len(a) != 24 {
+		t.Error(a, b)
+	}
+	if got := Offers("x-webkit-deflate-frame, permessage-deflate; client_max_window_bits", "Permessage-Deflate;a=b,foo"); got != "permessage-deflate; client_max_window_bits, Permessage-Deflate;a=b" {
+		t.Error(got)
+	}
+	for in, want := range map[string][2]bool{
+		"": {false, true}, "permessage-deflate; x=1": {true, true}, "foo": {false, false},
+		"permessage-deflate, permessage-deflate": {false, false},
+	} {
+		if compressed, ok := Agreed(in); compressed != want[0] || ok != want[1] {
+			t.Errorf("%q: %v %v", in, compressed, ok)
+		}
+	}
+}
+
+// FuzzPieces: how the bytes are cut into pieces changes nothing, and what passes
+// is a prefix of what came.
+func FuzzPieces(f *testing.F) {
+	for _, tt := range cases {
+		var in []byte
+		for _, s := range tt.frames {
+			if len(s.payload) < 1000 {
+				in = append(in, frame(Client, s.b0, []byte(s.payload))...)
+			}
+		}
+		f.Add(in, true, tt.deflate, uint64(1))
+	}
+	f.Fuzz(func(t *testing.T, in []byte, client, deflate bool, seed uint64) {
+		from := Server
+		if client {
+			from = Client
+		}
+		whole, err := pass(in, from, deflate, func() int { return len(in) })
+		rng := rand.New(rand.NewPCG(seed, 0))
+		pieces, perr := pass(in, from, deflate, func() int { return rng.IntN(9) })
+		if !bytes.Equal(whole, pieces) || (err == nil) != (perr == nil) {
+			t.Fatalf("whole: %q %v\npieces: %q %v", whole, err, pieces, perr)
+		}
+		if !bytes.HasPrefix(in, whole) || err == nil && len(whole) != len(in) {
+			t.Fatalf("%q of %q", whole, in)
+		}
+	})
+}
+
+func BenchmarkWriter(b *testing.B) {
+	in := frame(Server, 0x82, make([]byte, 32<<10))
+	b.SetBytes(int64(len(in)))
+	w := NewWriter(io.Discard, Server, false)
+	for b.Loop() {
+		w.Write(in)
+	}
+}
