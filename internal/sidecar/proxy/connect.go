@@ -6,6 +6,7 @@ import (
 
 	"firma/internal/intent"
 	"firma/internal/sidecar/http1"
+	"firma/internal/sidecar/websocket"
 	"firma/internal/verdict"
 )
 
@@ -92,6 +93,10 @@ func (t *tunnel) explain(err error, revoked verdict.Reason) (verdict.Reason, str
 }
 
 func brief(err error) string {
+	var bad *websocket.Error
+	if errors.As(err, &bad) {
+		return bad.Error()
+	}
 	if isGone(err) {
 		return "connection reset or closed"
 	}

@@ -260,7 +260,13 @@ func TestWebSocket(t *testing.T) {
 	addr, _ := listen(t, func(c *net.TCPConn, r *bufio.Reader) {
 		readHead(r)
 		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: y\r\n\r\n\x81\x02hi")
-		io.Copy(c, r)
+		masked := make([]byte, 7)
+		for {
+			if _, err := io.ReadFull(r, masked); err != nil {
+				return
+			}
+			io.WriteString(c, "\x82\x01a")
+		}
 	})
 	e := &enforcer{ended: make(chan Dispatch, 1)}
 	_, proxy := start(t, Config{Dialer: dialTo(addr), Enforcer: e, IdleTimeout: 50 * time.Millisecond})
@@ -268,12 +274,12 @@ func TestWebSocket(t *testing.T) {
 	c.send(get + "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n")
 	c.expect("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: y\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x02hi")
 	for range 3 {
-		c.send("\x82\x01a")
+		c.send("\x82\x81\x00\x00\x00\x00a")
 		c.expect("\x82\x01a")
 	}
 	c.CloseWrite()
 	c.expectEOF()
-	if d := receive(t, e.ended); d.Status != 101 || d.RequestBytes != 9 || d.ResponseBytes != 13 || d.Abort != verdict.None {
+	if d := receive(t, e.ended); d.Status != 101 || d.RequestBytes != 21 || d.ResponseBytes != 13 || d.Abort != verdict.None {
 		t.Errorf("%+v", d)
 	}
 }

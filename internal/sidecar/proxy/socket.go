@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"firma/internal/sidecar/http1"
+	"firma/internal/sidecar/websocket"
 )
 
 // switched turns an exchange into a WebSocket tunnel after the upstream's 101;
@@ -13,23 +14,36 @@ func (x *exchange) switched() bool {
 	if !x.socket || !http1.EqualFold(x.resp.Upgrade, "websocket") {
 		return x.failed(&http1.Error{Why: "it switched protocols unasked"})
 	}
+	deflate, known := agreed(&x.resp.Head)
+	if !known {
+		return x.failed(&http1.Error{Why: "it uses an unknown WebSocket extension"})
+	}
 	if !x.settleClient() {
 		return x.failed(&clientError{errClientLeft})
 	}
 	c.setReadDeadline(time.Time{})
 	b := appendStatus(c.out.bytes(), 101, "Switching Protocols")
 	b = append(x.appendFields(b), "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"...)
-	c.out.put(append(b, x.u.in.Buffered()...))
+	c.out.put(b)
 	err := c.out.flush()
+	client, upstream := newFramed(c.nc, websocket.Server, deflate), newFramed(x.u.nc, websocket.Client, deflate)
 	if err == nil {
-		_, err = x.u.nc.Write(c.in.Buffered())
+		_, err = client.Write(x.u.in.Buffered())
 	}
-	t := tunnel{srv: c.srv, client: c.nc, upstream: x.u.nc}
+	if err == nil {
+		_, err = upstream.Write(c.in.Buffered())
+	}
+	t := tunnel{srv: c.srv, client: client, upstream: upstream}
 	t.sent, t.received = int64(len(c.in.Buffered())), int64(len(x.u.in.Buffered()))
 	x.u.in.Release()
 	c.releaseBuffers()
 	if err == nil {
 		err = t.run()
+	}
+	if client.bad != nil {
+		err = client.bad
+	} else if upstream.bad != nil {
+		err = upstream.bad
 	}
 	x.closeTunnel(&t, err)
 	return false
