@@ -89,6 +89,9 @@ func (o *authorityOptions) serveStanding(ctx context.Context, r *reporter) error
 		return err
 	}
 	cfg.Log.Info("config loaded", "path", s.cfg.Path)
+	if err := usualKey(s.cfg.Authority); err != nil {
+		return err
+	}
 	cfg.Ready = func(rep authority.Report) { r.ready(startupReport{Listen: rep.Addr, PublicKey: rep.PublicKey}) }
 	a, err := authority.New(cfg)
 	if err != nil {

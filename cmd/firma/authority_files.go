@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"firma/internal/authority"
+	"firma/internal/config"
 	"firma/internal/fault"
 )
 
@@ -46,6 +49,25 @@ func (o *authorityOptions) keyPath(output string) (string, error) {
 		return "", err
 	}
 	return a.KeyFile, nil
+}
+
+// usualKey makes the signing key where the configuration names none and there is
+// neither half of one: an [authority] table is enough to begin with. A key that is
+// named and missing is a mistake.
+func usualKey(a *config.Authority) error {
+	if a.KeyFile != a.UsualKeyFile {
+		return nil
+	}
+	for _, path := range []string{a.KeyFile, config.PublicKeyBeside(a.KeyFile)} {
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+	}
+	_, public, err := authority.GenerateKey(a.KeyFile)
+	if err == nil {
+		fmt.Fprintf(os.Stderr, "firma: note: made a signing key, %s (mode 0600), and its public half %s\n", a.KeyFile, public)
+	}
+	return err
 }
 
 // issueOptions are the flags of firma authority issue.
@@ -103,6 +125,9 @@ func (o *authorityOptions) issue(cmd *cobra.Command, i *issueOptions) error {
 	}
 	cfg, err := offline(a)
 	if err != nil {
+		return err
+	}
+	if err := usualKey(a); err != nil {
 		return err
 	}
 	t, err := authority.Issue(cfg, authority.IssueRequest{

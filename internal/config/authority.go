@@ -24,6 +24,7 @@ const (
 
 // settle fills in the files that `firma authority` keeps beside its configuration.
 func (a *Authority) settle(dir string) {
+	a.UsualKeyFile = filepath.Join(dir, defaultKeyFile)
 	for p, def := range map[*string]string{&a.KeyFile: defaultKeyFile, &a.RevocationFile: defaultRevocationFile} {
 		if *p == "" {
 			*p = filepath.Join(dir, def)

@@ -30,6 +30,7 @@ type Authority struct {
 	SchemaPath        string `toml:"schema_path" default:"built in" path:"input"`                                             // "": the built-in schema
 	RevocationFile    string `toml:"revocation_file" default:"revocations.txt" path:"yes"`
 	KeyFile           string `toml:"key_file" default:"firma-authority.key" path:"yes"`
+	UsualKeyFile      string `toml:"-"` // what KeyFile is where none is named; made when it is missing
 
 	MaxTTL    Duration `toml:"max_ttl" default:"1h" older:"max_ttl_seconds" zero:"no"`
 	BundleTTL Duration `toml:"bundle_ttl" default:"30s" older:"bundle_ttl_seconds" zero:"no"`

@@ -108,7 +108,7 @@ func Verify(name string, data []byte, key ed25519.PublicKey, now time.Time, skew
 	}
 	if len(key) != ed25519.PublicKeySize {
 		return nil, fault.New("CapabilityKeyMissing", "the capability "+name+" can't be verified: the public key of its issuer is not known",
-			"set public_key_path in [sidecar.authority] to the .pub file beside the issuer's key")
+			"pass the configuration that issued it (--config FILE), or set public_key_path in [sidecar.authority] to the .pub file beside the issuer's key")
 	}
 	t, err := seed.Token(key, now, skew)
 	if err == nil {
