@@ -41,7 +41,7 @@ func everyone(t *testing.T, story func(t *testing.T, s *stage)) {
 
 // names of the origins' certificate. plain.test and evil.test are served in plain
 // HTTP, the others in TLS.
-var names = []string{"plain.test", "secure.test", "git.test", "nginx.test", "evil.test"}
+var names = []string{"plain.test", "secure.test", "git.test", "nginx.test", "evil.test", "example.com"}
 
 func newStage(t *testing.T, a account.Account) *stage {
 	t.Helper()
