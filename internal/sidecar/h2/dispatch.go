@@ -14,6 +14,7 @@ import (
 	"firma/internal/intent"
 	"firma/internal/sidecar/proxy"
 	"firma/internal/sidecar/refusal"
+	"firma/internal/sidecar/websocket"
 	"firma/internal/verdict"
 )
 
@@ -157,6 +158,7 @@ func explain(err, cause error) (verdict.Reason, string) {
 	var bad *responseError
 	var dial *dialError
 	var reset resetError
+	var frames *websocket.Error
 	var ne net.Error
 	switch {
 	case errors.As(err, &revoked):
@@ -173,6 +175,8 @@ func explain(err, cause error) (verdict.Reason, string) {
 		return refusal.OfDial(err)
 	case errors.As(err, &bad):
 		return verdict.ConnectorFailure, "the upstream's response is malformed: " + bad.why
+	case errors.As(err, &frames):
+		return verdict.ConnectorFailure, frames.Error()
 	case errors.As(err, &reset):
 		return verdict.ConnectorFailure, "the upstream reset the stream"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():

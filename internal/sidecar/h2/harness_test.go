@@ -136,7 +136,9 @@ func start(t testing.TB, cfg Config) (*Server, string) {
 		cfg.Enforcer = newEnforcer()
 	}
 	if cfg.DialTLS == nil {
-		cfg.DialTLS = func(context.Context, string, uint16, []string) (*tls.Conn, error) { return nil, errors.New("no upstream") }
+		cfg.DialTLS = func(context.Context, string, uint16, []string) (*tls.Conn, error) {
+			return nil, errors.New("no upstream")
+		}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.NewTextHandler(failOnLog{t}, nil))
