@@ -36,6 +36,7 @@ type Private struct {
 type File struct {
 	Path string `json:"path"`
 	Data []byte `json:"-"`
+	Over bool   `json:"over"` // hides a file that one of the mounts shows
 }
 
 // Symlink is made inside: Path → Target.

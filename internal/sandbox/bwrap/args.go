@@ -98,7 +98,11 @@ func (a *arguments) op(op sandbox.Op) error {
 		if err != nil {
 			return err
 		}
-		a.add("--perms", "0444", "--file", strconv.Itoa(a.addFile(f)), op.File.Path)
+		how := "--file"
+		if op.File.Over { // the mount can't be written to
+			how = "--ro-bind-data"
+		}
+		a.add("--perms", "0444", how, strconv.Itoa(a.addFile(f)), op.File.Path)
 	}
 	return nil
 }

@@ -1,0 +1,118 @@
+package trust
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"firma/internal/ca"
+	"firma/internal/sandbox"
+)
+
+func authority(t testing.TB) *ca.CA {
+	t.Helper()
+	c, err := ca.New(ca.RunLifetime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func fileAt(s *sandbox.Spec, path string) *sandbox.File {
+	for i := range s.Files {
+		if s.Files[i].Path == path {
+			return &s.Files[i]
+		}
+	}
+	return nil
+}
+
+func TestApply(t *testing.T) {
+	cert := authority(t).CertPEM()
+	for mode, system := range map[string]bool{"": true, AppendSystemRoots: true, Sole: false} {
+		spec := &sandbox.Spec{Mounts: []sandbox.Mount{{Source: "/etc/ssl/certs", Target: "/etc/ssl/certs"}}}
+		env, err := Apply(spec, []string{"CURL_CA_BUNDLE=/mine", "PATH=/bin"}, cert, mode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bundle := fileAt(spec, Bundle)
+		if got := bytes.Count(bundle.Data, []byte("BEGIN CERTIFICATE")); (got > 1) != system || !bytes.HasSuffix(bundle.Data, cert) {
+			t.Errorf("%q: %d certificates", mode, got)
+		}
+		if own := fileAt(spec, Own); !bytes.Equal(own.Data, cert) || own.Over {
+			t.Errorf("%q: %+v", mode, own)
+		}
+		if f := fileAt(spec, "/etc/ssl/certs/ca-certificates.crt"); f == nil || !f.Over || !bytes.Equal(f.Data, bundle.Data) {
+			t.Errorf("%q: the system's own bundle is left as it was", mode)
+		}
+		for _, kv := range []string{"CURL_CA_BUNDLE=/mine", "SSL_CERT_FILE=" + Bundle, "NODE_EXTRA_CA_CERTS=" + Own} {
+			if !slices.Contains(env, kv) {
+				t.Errorf("%q: no %s", mode, kv)
+			}
+		}
+		if slices.Contains(env, "CURL_CA_BUNDLE="+Bundle) || !slices.IsSorted(env) {
+			t.Errorf("%q: %q", mode, env)
+		}
+		for _, f := range spec.Files {
+			if bytes.Contains(f.Data, []byte("PRIVATE KEY")) {
+				t.Errorf("%q: %s holds a key", mode, f.Path)
+			}
+		}
+	}
+}
+
+// TestNothingOverWhatIsNotShown: a place that the sandbox does not show needs no
+// file, and can't have one.
+func TestNothingOverWhatIsNotShown(t *testing.T) {
+	spec := &sandbox.Spec{}
+	if _, err := Apply(spec, nil, authority(t).CertPEM(), Sole); err != nil {
+		t.Fatal(err)
+	}
+	if len(spec.Files) != 2 {
+		t.Errorf("%d files", len(spec.Files))
+	}
+}
+
+// TestJavaReadsTheStore: the JDK itself lists the authority in a store that has
+// no password.
+func TestJavaReadsTheStore(t *testing.T) {
+	keytool, err := exec.LookPath("keytool")
+	if err != nil {
+		t.Skip("this machine has no Java")
+	}
+	c := authority(t)
+	roots, err := systemRoots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := trustStore(join(roots, c.CertPEM()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "cacerts")
+	if err := os.WriteFile(path, store, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(keytool, "-list", "-keystore", path, "-storepass", "").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	want := strings.ToUpper(c.Fingerprint())
+	if !strings.Contains(strings.ReplaceAll(string(out), ":", ""), want) || strings.Count(string(out), "trustedCertEntry") < 10 {
+		t.Errorf("not in the list:\n%.600s", out)
+	}
+}
+
+func BenchmarkApply(b *testing.B) {
+	cert := authority(b).CertPEM()
+	for b.Loop() {
+		spec := &sandbox.Spec{Mounts: []sandbox.Mount{{Source: "/etc/ssl/certs", Target: "/etc/ssl/certs"}}}
+		if _, err := Apply(spec, nil, cert, ""); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
