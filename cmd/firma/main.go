@@ -93,7 +93,7 @@ func rootCommand() *cobra.Command {
 		{"Run an agent:", []*cobra.Command{runCommand(&log), doctorCommand(&log), trustCommand(), tokenCommand()}},
 		{"Look at what it did:", []*cobra.Command{auditCommand()}},
 		{"Decide what it may do:", []*cobra.Command{policyCommand(), seccompCommand()}},
-		{"Serve many runs:", []*cobra.Command{sidecarCommand(&log), authorityCommand(&log)}},
+		{"Serve many runs:", []*cobra.Command{sidecarCommand(&log), authorityCommand(&log), caCommand()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
 		for _, c := range g.commands {

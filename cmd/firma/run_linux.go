@@ -97,8 +97,9 @@ func (o *runOptions) settle(args []string) (*settlement, error) {
 	s.options = launch.Options{
 		Command: args, Profile: prof, Config: cfg, Capability: patch.Capability, LocalExec: patch.LocalExecGate, Backend: firstOf(o.backend, patch.Backend, launch.Bwrap),
 		AuthorityProfile: o.authorityProfile, Allow: o.allow, Quiet: o.quiet,
-		Seccomp:  seccompOf(patch),
-		StateDir: where.State, StartupTimeout: startupTimeout(o.startupTimeout),
+		Seccomp:     seccompOf(patch),
+		CATrustMode: patch.CATrustMode,
+		StateDir:    where.State, StartupTimeout: startupTimeout(o.startupTimeout),
 		Log: log, LogSink: sink, ChildEnv: o.log.childEnv(cfg.Sidecar.Log.Level),
 	}
 	if err := launch.CheckBackend(s.options.Backend); err != nil {

@@ -107,6 +107,9 @@ func (o *sidecarOptions) alone(s *settings, log *slog.Logger) (sidecar.Options, 
 	if opts.Start, err = instruct.Sidecar(c, ids.New(ids.Sidecar), instruct.Shipped(), c.Sidecar.CapabilitySeed.Paths, place); err != nil {
 		return opts, err
 	}
+	if err := useKeptCA(opts.Start, c, place); err != nil {
+		return opts, err
+	}
 	if opts.Start.LocalExec, err = instruct.LocalExecAlone(c, opts.Listen); err != nil {
 		return opts, err
 	}
@@ -166,4 +169,17 @@ func (o *sidecarOptions) authority(opts *sidecar.Options, c *config.Config, plac
 	}
 	opts.Start.Uplink.ConnectAddr = firstOf(o.connect, opts.Start.Uplink.ConnectAddr)
 	return nil
+}
+
+// useKeptCA gives a Sidecar that stands alone its certificate authority, which is
+// made at its first start.
+func useKeptCA(s *control.SidecarStart, c *config.Config, place instruct.Place) error {
+	if !s.Intercept.Enabled {
+		return nil
+	}
+	kept, err := instruct.KeptCA(c, place.StateDir)
+	if err != nil {
+		return err
+	}
+	return instruct.UseCA(s, kept)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"firma/internal/action"
+	"firma/internal/intent"
 )
 
 // invalid reports a value that can't be meant, at the place of its key.
@@ -22,6 +23,7 @@ func (c *Config) check(d *decoder) {
 		a.check(d)
 	}
 	c.Sidecar.checkInterceptor(d)
+	c.Sidecar.checkMitm(d)
 	c.Sidecar.checkAuthority(d)
 	c.Sidecar.checkEgress(d)
 	c.Sidecar.LocalExec.check(d)
@@ -54,6 +56,38 @@ func (s *Sidecar) checkInterceptor(d *decoder) {
 	if _, err := netip.ParseAddrPort(i.ListenAddr); i.ListenAddr != "" && err != nil {
 		d.invalid("sidecar.interceptor.listen_addr", "= %s is not an address and a port such as %s", printable(i.ListenAddr), DefaultSidecarListen)
 	}
+}
+
+func (s *Sidecar) checkMitm(d *decoder) {
+	const at = "sidecar.interceptor.https_mitm"
+	m := &s.Interceptor.HTTPSMitm
+	if (m.CACertPath == "") != (m.CAKeyPath == "") {
+		d.invalid(at+".ca_cert_path", "and ca_key_path are set together or not at all")
+	}
+	if m.CACertPath != "" && s.CA.Dir != "" {
+		d.invalid(at+".ca_cert_path", "is set together with [sidecar.ca].dir: keep one")
+	}
+	if m.InterceptHosts != nil && len(m.InterceptHosts) == 0 && m.Looks() {
+		d.invalid(at+".intercept_hosts", "is empty; to look into nothing, set enabled = false")
+	}
+	for key, list := range map[string][]string{"intercept_hosts": m.InterceptHosts, "bypass_hosts": m.BypassHosts, "strict_hosts": m.StrictHosts} {
+		for i, p := range list {
+			if !hostPattern(p) {
+				d.invalid(fmt.Sprintf("%s.%s[%d]", at, key, i), `= %s is no host, no "*" and no "*.example.com"`, printable(p))
+			}
+		}
+	}
+}
+
+// hostPattern is what interception understands: wildcards stand for whole labels,
+// in front of at least two.
+func hostPattern(p string) bool {
+	if p == "*" {
+		return true
+	}
+	rest, below := strings.CutPrefix(p, "*.")
+	host, addr, err := intent.CanonicalHost(rest)
+	return err == nil && (!below || !addr.IsValid() && strings.Contains(host, "."))
 }
 
 func (s *Sidecar) checkAuthority(d *decoder) {

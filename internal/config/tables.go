@@ -63,11 +63,11 @@ type Sidecar struct {
 	Tenancy     Tenancy         `toml:"tenancy"`
 	Log         Log             `toml:"log"`
 
+	CA                   CA                   `toml:"ca"`
 	CapabilitySeed       CapabilitySeed       `toml:"capability_seed"`
 	CapabilityValidation CapabilityValidation `toml:"capability_validation"`
 	LocalExec            *LocalExec           `toml:"local_exec"` // nil: not served
 
-	CA            Unbuilt `toml:"ca" why:"interception of TLS"`
 	Credentials   Unbuilt `toml:"credentials" why:"credential injection"`
 	Constraints   Unbuilt `toml:"constraint_enforcement" why:"a run's Sidecar serves one session, whose state it keeps whole"`
 	Providers     Unbuilt `toml:"http_secret_providers" why:"secret mediation"`
@@ -85,7 +85,8 @@ type Mapping struct {
 // Egress widens which addresses may be dialled.
 type Egress struct {
 	AllowedCIDRs []string          `toml:"allowed_cidrs"`
-	Hosts        map[string]string `toml:"hosts"` // host → address[:port]
+	Hosts        map[string]string `toml:"hosts"`                     // host → address[:port]
+	CACertPath   string            `toml:"ca_cert_path" path:"input"` // PEM, trusted beside the host's roots
 }
 
 // Audit says how the log is kept.
@@ -178,12 +179,31 @@ type Interceptor struct {
 	IdleTimeout    Duration     `toml:"idle_timeout" default:"5m" zero:"no"`        // between requests
 	StreamIdle     Duration     `toml:"stream_idle_timeout" default:"1h" zero:"no"` // of a response body or tunnel
 	ConnectRelay   ConnectRelay `toml:"connect_relay"`
+	HTTPSMitm      HTTPSMitm    `toml:"https_mitm"`
 
 	MaxRequestBody  Unbuilt `toml:"max_request_body_size" why:"bodies are passed on as they come, not held"`
 	MaxRequestBytes Unbuilt `toml:"max_request_body_bytes" why:"bodies are passed on as they come, not held"`
 	MaxDecompressed Unbuilt `toml:"max_decompressed_body_size" why:"bodies are not decompressed"`
 	BodyBudget      Unbuilt `toml:"total_body_budget" why:"bodies are passed on as they come, not held"`
-	HTTPSMitm       Unbuilt `toml:"https_mitm" why:"interception of TLS"`
+}
+
+// HTTPSMitm is about TLS connections that are looked into. Patterns are a host,
+// "*", or "*.example.com" for everything below example.com.
+type HTTPSMitm struct {
+	Enabled        *bool    `toml:"enabled" default:"true"`                 // nil: true
+	InterceptHosts []string `toml:"intercept_hosts" default:"see above"`    // nil: InterceptDefaults, and what rules tell apart
+	BypassHosts    []string `toml:"bypass_hosts"`                           // win over intercept_hosts
+	StrictHosts    []string `toml:"strict_hosts" default:"the intercepted"` // nil: all that are intercepted
+
+	CACertPath        string   `toml:"ca_cert_path" default:"in [sidecar.ca].dir" path:"yes"`
+	CAKeyPath         string   `toml:"ca_key_path" default:"in [sidecar.ca].dir" path:"yes"`
+	CertTTL           Duration `toml:"cert_ttl" default:"24h" older:"cert_ttl_secs" zero:"no"`
+	CertCacheCapacity int      `toml:"cert_cache_capacity" default:"1024" zero:"no"` // 0: 1024
+}
+
+// CA is where the certificate authority behind interception is kept.
+type CA struct {
+	Dir string `toml:"dir" default:"the state directory; a run's own is kept nowhere" path:"yes"`
 }
 
 // ConnectRelay is about CONNECT tunnels.
@@ -224,6 +244,7 @@ type Patch struct {
 	Inherits        string            `toml:"inherits" default:"generic"` // a profile; "": generic
 	Backend         string            `toml:"backend" default:"bwrap"`
 	SidecarEndpoint string            `toml:"sidecar_endpoint"`
+	CATrustMode     string            `toml:"ca_trust_mode" default:"append_system_roots" enum:"append_system_roots sole"`
 	IdentityMode    string            `toml:"identity_mode" default:"sandbox_user" enum:"sandbox_user host_user sandbox-user host-user"`
 	EnvSet          map[string]string `toml:"env_set"`
 	EnvPassthrough  []string          `toml:"env_passthrough"`
@@ -240,7 +261,6 @@ type Patch struct {
 	CodexCLI       Unbuilt `toml:"codex_cli" why:"flags injected into agents"`
 	NonStructural  Unbuilt `toml:"allow_non_structural" why:"every backend built so far confines the network by structure"`
 	MaskHome       Unbuilt `toml:"mask_home_paths" why:"nothing of the home is shown"`
-	CATrust        Unbuilt `toml:"ca_trust_mode" why:"interception of TLS"`
 	Secrets        Unbuilt `toml:"secret_providers" why:"secret mediation"`
 	AllowedDomains Unbuilt `toml:"allowed_domains" why:"write mapping rules, or use --allow"`
 }

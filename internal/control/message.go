@@ -110,8 +110,11 @@ type SidecarStart struct {
 	Allow            []string    `json:"allow"` // --allow HOST[:PORT]
 	DefaultProtected bool        `json:"default_protected"`
 
-	AllowedCIDRs []string          `json:"allowed_cidrs"`
-	Hosts        map[string]string `json:"hosts"` // host → address[:port]
+	Intercept Intercept `json:"intercept"`
+
+	UpstreamRoots []byte            `json:"upstream_roots"` // PEM, trusted beside the host's roots
+	AllowedCIDRs  []string          `json:"allowed_cidrs"`
+	Hosts         map[string]string `json:"hosts"` // host → address[:port]
 
 	// Seeds are the files of pre-staged capabilities. When there are any, they are
 	// the capabilities; no other is asked for.
@@ -138,6 +141,22 @@ type SidecarStart struct {
 
 	// Posture is what the sandbox enforces, as facts; recorded in run.start.
 	Posture json.RawMessage `json:"posture"`
+}
+
+// Intercept says which TLS connections are looked into, and with which authority.
+type Intercept struct {
+	Enabled bool     `json:"enabled"`
+	Hosts   []string `json:"hosts"`
+	// Rules adds the hosts that mapping rules tell apart by method or path.
+	Rules  bool     `json:"rules"`
+	Bypass []string `json:"bypass"`
+	Strict []string `json:"strict"` // nil: all that are looked into
+
+	CACert []byte `json:"ca_cert"` // DER
+	CAKey  []byte `json:"ca_key"`  // DER (SEC 1)
+
+	CertTTL       time.Duration `json:"cert_ttl"`       // ns; 0: the default
+	CacheCapacity int           `json:"cache_capacity"` // 0: the default
 }
 
 // Limits bound the agent's connections and calls. Zero is the proxy's default.

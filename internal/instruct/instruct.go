@@ -51,6 +51,13 @@ func Sidecar(c *config.Config, id string, shipped, seeds []string, p Place) (*co
 	if err := mappings(s, c, shipped, p); err != nil {
 		return nil, err
 	}
+	s.Intercept = intercept(&c.Sidecar.Interceptor.HTTPSMitm)
+	if f := c.Sidecar.Egress.CACertPath; f != "" {
+		var err error
+		if s.UpstreamRoots, err = c.ReadFile(f); err != nil {
+			return nil, fault.Wrap(err, "ConfigValidation", "the upstreams' root certificates can't be read", "check ca_cert_path in [sidecar.egress]")
+		}
+	}
 	return s, stage(s, c, seeds)
 }
 

@@ -105,6 +105,9 @@ func (r *run) sidecarStart() (*control.SidecarStart, error) {
 	}
 	s.SessionID, s.AgentID, s.Profile, s.Allow = r.ids.session, r.ids.agent, r.view.Name, r.opts.Allow
 	s.PreSharedKey, s.LocalExec = r.ids.psk, r.keeper.served
+	if err := instruct.UseCA(s, r.ca); err != nil {
+		return nil, err
+	}
 	s.Actions, s.RefreshRatio, s.RefreshGrace = r.opts.Capability.RequestedActions, r.opts.Capability.RefreshRatio, r.opts.Capability.Grace.Or(0)
 	if r.opts.Authority != Local {
 		if err := instruct.Uplink(s, c, place); err != nil {

@@ -115,6 +115,7 @@ func PrintEffective(w io.Writer, o Options, a AuthorityChoice) (int, error) {
 	}
 	e := &Effective{Problems: []problem{}}
 	e.ofHost(r)
+	e.ofTrust(r)
 	e.ofView(r)
 	e.ofRoles(r, a)
 	e.ofGate(r)
@@ -148,6 +149,14 @@ func (e *Effective) ofHost(r *run) {
 		e.problem(err)
 	}
 	e.ofFilter(r)
+}
+
+// ofTrust shows what interception adds to the view. The certificate of this print
+// is no run's.
+func (e *Effective) ofTrust(r *run) {
+	if err := r.trustCA(); err != nil {
+		e.problem(err)
+	}
 }
 
 func (e *Effective) ofFilter(r *run) {

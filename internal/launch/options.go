@@ -32,6 +32,7 @@ type Options struct {
 	SessionID        string   // FIRMA_RUN_SESSION_ID; "": the capabilities', or a new one
 	Quiet            bool
 
+	CATrustMode    string           // of the profile; "": trust.AppendSystemRoots
 	Seccomp        artifact.Options // of the profile; the environment overrides it
 	StateDir       string           // absolute
 	StartupTimeout time.Duration

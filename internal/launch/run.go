@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"firma/internal/ca"
 	"firma/internal/control"
 	"firma/internal/fault"
 	"firma/internal/profile"
@@ -29,6 +30,7 @@ type run struct {
 	path    string // PATH, for programs of the host that this process starts
 	bwrap   string
 	filter  []byte
+	ca      *ca.CA // behind the run's interception; nil when nothing is looked into
 	streams *streams
 	keeper  keeper
 	marking sync.WaitGroup
@@ -106,6 +108,9 @@ func (r *run) resolve() error {
 		return err
 	}
 	if r.view, err = r.opts.Profile.Resolve(host); err != nil {
+		return err
+	}
+	if err := r.trustCA(); err != nil {
 		return err
 	}
 	r.view.Spec.Seccomp = r.filter

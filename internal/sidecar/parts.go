@@ -3,10 +3,12 @@
 package sidecar
 
 import (
+	"crypto/x509"
 	"log/slog"
 	"net/netip"
 	"net/url"
 
+	"firma/internal/ca"
 	"firma/internal/control"
 	"firma/internal/fault"
 	"firma/internal/intent"
@@ -94,6 +96,35 @@ func newDialer(s *control.SidecarStart, authorityURL string, own ...netip.AddrPo
 		}
 	}
 	return egress.New(cfg)
+}
+
+// newTLS verifies upstreams by the host's roots and those configured beside them.
+func newTLS(s *control.SidecarStart, d *egress.Dialer) (*egress.TLS, error) {
+	if len(s.UpstreamRoots) == 0 {
+		return egress.NewTLS(d, egress.TLSConfig{}), nil
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fault.Wrap(err, "SystemRootsMissing", "the host's root certificates can't be read", "install them (Debian, Ubuntu: apt-get install ca-certificates)")
+	}
+	if !roots.AppendCertsFromPEM(s.UpstreamRoots) {
+		return nil, fault.New("ConfigValidation", "[sidecar.egress]: ca_cert_path holds no certificate", "name a file of PEM certificates")
+	}
+	return egress.NewTLS(d, egress.TLSConfig{Roots: roots}), nil
+}
+
+// newLeaves issues the certificates of hosts that are looked into; nil where none
+// are.
+func newLeaves(s *control.SidecarStart) (*ca.Leaves, error) {
+	x := &s.Intercept
+	if !x.Enabled {
+		return nil, nil
+	}
+	authority, err := ca.FromDER(x.CACert, x.CAKey)
+	if err != nil {
+		return nil, fault.Wrap(err, "CAInvalid", "the certificate authority behind interception is not usable", "run again; `firma ca show` looks at a kept one")
+	}
+	return authority.Leaves(x.CacheCapacity, x.CertTTL)
 }
 
 func override(s string) (egress.Override, error) {
