@@ -5,7 +5,7 @@ VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo un
 BUILD      = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test check test-unit test-e2e test-escape bench fuzz deps deps-test clean
+.PHONY: help build demo test check test-unit test-e2e test-escape test-conformance bench fuzz deps deps-test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,7 +18,7 @@ demo: deps build ## the main job, with an ALLOW, DENYs and a verified log
 	@$(BUILD) -o bin/firma-origin ./test/origin
 	@scripts/demo.sh
 
-test: deps-test check test-unit test-e2e test-escape ## everything CI runs
+test: deps-test check test-unit test-e2e test-escape test-conformance ## everything CI runs
 
 check: ## vet, staticcheck, formatting, other platforms
 	@test -z "$$(gofmt -l cmd internal test)" || { gofmt -l cmd internal test; echo 'gofmt: the files above need formatting'; exit 1; }
@@ -36,6 +36,9 @@ test-e2e: build ## three real roles, real clients
 
 test-escape: build ## every escape class, from inside a real sandbox
 	$(GO) test -count=1 -timeout 10m ./test/escape/...
+
+test-conformance: ## h2spec and gRPC's interoperability suite against what agents see
+	cd test/conformance && $(GO) vet ./... && $(GO) test -race -count=1 -timeout 5m ./...
 
 bench: build ## speed, as ratios against a baseline in the same run
 	@scripts/bench.sh

@@ -17,6 +17,7 @@ if [ "$want" = test ]; then
 	need jq jq
 	need node nodejs
 	need npm npm
+	need nghttp nghttp2-client
 	need nginx nginx-light
 	need fcgiwrap fcgiwrap
 	need setpriv util-linux

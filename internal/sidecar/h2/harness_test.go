@@ -130,7 +130,10 @@ func dialTo(addr string) func(context.Context, string, uint16, []string) (*tls.C
 }
 
 // start serves HTTP/2 for host until the test ends and returns its address.
-func start(t testing.TB, cfg Config) (*Server, string) {
+func start(t testing.TB, cfg Config) (*Server, string) { return startAs(t, cfg, host) }
+
+// startAs serves for another name, and its own port.
+func startAs(t testing.TB, cfg Config, name string) (*Server, string) {
 	t.Helper()
 	if cfg.Enforcer == nil {
 		cfg.Enforcer = newEnforcer()
@@ -151,6 +154,10 @@ func start(t testing.TB, cfg Config) (*Server, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	at := uint16(port)
+	if name != host {
+		at = uint16(ln.Addr().(*net.TCPAddr).Port)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -164,7 +171,7 @@ func start(t testing.TB, cfg Config) (*Server, string) {
 					c.Close()
 					return
 				}
-				s.ServeConn(ctx, c, host, port)
+				s.ServeConn(ctx, c, name, at)
 			})
 		}
 	})

@@ -27,14 +27,24 @@ func (x *exchange) respond(resp *http.Response) error {
 	if err != nil {
 		return err
 	}
-	if resp.Body == http.NoBody || x.call.Method == "HEAD" {
-		return x.writeHead(fields, true)
+	buf := copyPool.Get().(*[copySize]byte)
+	defer copyPool.Put(buf)
+	if resp.ContentLength == 0 || x.call.Method == "HEAD" {
+		// The head may be the end, and must be then: gRPC tells an error by it.
+		if _, err := resp.Body.Read(buf[:]); err != nil && err != io.EOF {
+			return err
+		}
+		if len(resp.Trailer) == 0 {
+			return x.writeHead(fields, true)
+		}
+		if err := x.writeHead(fields, false); err != nil {
+			return err
+		}
+		return x.writeTrailer(resp.Trailer)
 	}
 	if err := x.writeHead(fields, false); err != nil {
 		return err
 	}
-	buf := copyPool.Get().(*[copySize]byte)
-	defer copyPool.Put(buf)
 	for left := resp.ContentLength; ; {
 		n, err := resp.Body.Read(buf[:])
 		if n > 0 {
