@@ -143,6 +143,9 @@ func parsePrefix(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if strings.Contains(canonical, "%2F") {
+		return "", fmt.Errorf("an encoded slash is judged as / too; end the path in front of it")
+	}
 	if canonical != prefix {
 		return "", fmt.Errorf("the path is not canonical; write %s", canonical)
 	}
@@ -163,9 +166,15 @@ func (s Scope) Covers(c *intent.Call) bool {
 	case scopeHost:
 		return c.Host == s.host && s.coversPort(c.Port)
 	case scopePath:
-		return c.Host == s.host && s.coversPort(c.Port) && c.Method != "CONNECT" && below(c.Path, s.prefix)
+		return c.Host == s.host && s.coversPort(c.Port) && c.Method != "CONNECT" && s.coversPath(c)
 	}
 	return false
+}
+
+// coversPath asks for every reading of the path.
+func (s Scope) coversPath(c *intent.Call) bool {
+	decoded := c.Decoded()
+	return below(c.Path, s.prefix) && (decoded == "" || below(decoded, s.prefix))
 }
 
 func (s Scope) coversPort(port uint16) bool {

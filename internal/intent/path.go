@@ -10,9 +10,11 @@ import (
 // empty and no dot segments (a trailing slash stays), characters that mean the
 // same with and without percent-encoding are plain, and all others are encoded
 // with upper-case digits. "" becomes "/". It refuses, with an *Error, what
-// servers are known to read in different ways: encoded slashes, backslashes and
-// control characters, bytes that are not UTF-8, dot segments above the root, and
-// dot segments with path parameters ("..;"). It is idempotent and does not
+// servers are known to read in different ways: backslashes and control
+// characters, bytes that are not UTF-8, dot segments above the root, and dot
+// segments with path parameters ("..;"). An encoded slash stays, as "%2F", where
+// it stands between two names ("/@scope%2Fname", as npm asks): a server that
+// decodes it sees Call.Decoded, and both readings are judged. It is idempotent and does not
 // allocate for a path that is plain and canonical already.
 func CanonicalPath(p string) (string, error) {
 	if p == "" {
@@ -57,7 +59,7 @@ func recodePath(p string) ([]byte, error) {
 		if err := checkPathByte(b, n > 1); err != nil {
 			return nil, err
 		}
-		if n == 1 && isPathByte(b) || n > 1 && meansTheSameEncoded(b) {
+		if n == 1 && isPathByte(b) || n > 1 && b != '/' && meansTheSameEncoded(b) {
 			out = append(out, b)
 		} else {
 			out = appendEncoded(out, b)
@@ -77,8 +79,6 @@ func checkPathByte(b byte, encoded bool) error {
 		return refuse("the path has a backslash")
 	case b < ' ' || b == 0x7f:
 		return refuse("the path has a control character")
-	case encoded && b == '/':
-		return refuse("the path has an encoded slash")
 	case !encoded && b == ' ':
 		return refuse("the path has a space")
 	case !encoded && b == '#':
@@ -95,6 +95,9 @@ func resolveDots(p []byte) (string, error) {
 	trailing := false
 	for seg := range bytes.SplitSeq(p[1:], []byte("/")) {
 		trailing = true
+		if err := checkEncodedSlashes(seg); err != nil {
+			return "", err
+		}
 		switch name, params := cutParams(seg); {
 		case params && (name == "." || name == ".."):
 			return "", refuse("the path has a dot segment with parameters")
@@ -113,6 +116,31 @@ func resolveDots(p []byte) (string, error) {
 		out = append(out, '/')
 	}
 	return string(out), nil
+}
+
+// checkEncodedSlashes refuses a segment that falls apart into something other than
+// names when its encoded slashes are decoded.
+func checkEncodedSlashes(seg []byte) error {
+	if !bytes.Contains(seg, encodedSlash) {
+		return nil
+	}
+	for part := range bytes.SplitSeq(seg, encodedSlash) {
+		if name, _ := cutParams(part); name == "" || name == "." || name == ".." {
+			return refuse("the path has an encoded slash beside a slash, a dot segment or nothing")
+		}
+	}
+	return nil
+}
+
+var encodedSlash = []byte("%2F")
+
+// Decoded returns the path as a server reads it that decodes encoded slashes, ""
+// when there are none. Whoever judges c.Path judges this too.
+func (c *Call) Decoded() string {
+	if strings.IndexByte(c.Path, '%') < 0 || !strings.Contains(c.Path, "%2F") {
+		return ""
+	}
+	return strings.ReplaceAll(c.Path, "%2F", "/")
 }
 
 // cutParams splits a segment before its path parameters (";x=1"), plain or

@@ -16,8 +16,8 @@ func (t *Table) Match(c *intent.Call) (Rule, bool) {
 // call. The rule is empty unless the call is Mapped.
 //
 // A call may be read in more than one way: a method-override header, a method in
-// the query, path parameters that servers may drop, a query parameter that is
-// there twice. Then it counts as the most powerful of its readings, and every
+// the query, path parameters that servers may drop, slashes in the path that are
+// encoded, a query parameter that is there twice. Then it counts as the most powerful of its readings, and every
 // reading must be mapped. A tunnel counts as the most powerful class of its host.
 func (t *Table) Classify(c *intent.Call) (Rule, Coverage) {
 	r, coverage := t.classify(c)
@@ -37,9 +37,19 @@ func (t *Table) classify(c *intent.Call) (*rule, Coverage) {
 		methods = append(methods, c.Override)
 	}
 	methods = methodsInQuery(methods, c.RawQuery)
-	r, coverage := t.classifyAs(c, methods, c.Path)
-	if hasParams(c.Path) {
-		r2, coverage2 := t.classifyAs(c, methods, withoutParams(c.Path))
+	r, coverage := t.classifyPath(c, methods, c.Path)
+	if decoded := c.Decoded(); decoded != "" {
+		r2, coverage2 := t.classifyPath(c, methods, decoded)
+		return combine(r, coverage, r2, coverage2)
+	}
+	return r, coverage
+}
+
+// classifyPath reads one path with its parameters and without.
+func (t *Table) classifyPath(c *intent.Call, methods []string, path string) (*rule, Coverage) {
+	r, coverage := t.classifyAs(c, methods, path)
+	if hasParams(path) {
+		r2, coverage2 := t.classifyAs(c, methods, withoutParams(path))
 		return combine(r, coverage, r2, coverage2)
 	}
 	return r, coverage

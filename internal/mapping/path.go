@@ -34,6 +34,9 @@ func parsePath(s string) (pathPattern, error) {
 	if err != nil {
 		return pathPattern{}, errors.New(whyOf(err))
 	}
+	if strings.Contains(text, "%2F") {
+		return pathPattern{}, errors.New(`an encoded slash is judged as "/" too; write the segments, or "*" for one of them`)
+	}
 	if hasParams(text) {
 		return pathPattern{}, errors.New(`";" starts path parameters, which servers may drop; write the path without them`)
 	}

@@ -9,6 +9,7 @@ package enforce
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -197,18 +198,40 @@ func (e *Enforcer) stage2(j *judgement, class action.Class) {
 // slowDown is for a loop that a policy on action_count stopped.
 const slowDown = "raise the action_count threshold in the policies, or scope that rule more narrowly; the count starts again with the next session"
 
-// evaluate asks for the method on the request line and, where a header overrides
-// it, for that one too: which of them the upstream obeys is not ours to know.
+// evaluate asks for every reading of the path and of the method: which of them the
+// upstream obeys is not ours to know.
 func evaluate(b *policy.Bundle, req policy.Request, c *intent.Call) policy.Result {
+	res := evaluateMethods(b, req, c)
+	decoded := c.Decoded()
+	if decoded == "" || !res.Outcome.Dispatches() {
+		return res
+	}
+	req.Path, req.ResourceID = decoded, c.HostKey()+decoded
+	return both(res, evaluateMethods(b, req, c))
+}
+
+// evaluateMethods asks for the method on the request line and, where a header
+// overrides it, for that one too.
+func evaluateMethods(b *policy.Bundle, req policy.Request, c *intent.Call) policy.Result {
 	res := b.Evaluate(req)
 	if c.Override == "" || !res.Outcome.Dispatches() {
 		return res
 	}
 	req.Method = c.Override
-	if over := b.Evaluate(req); !over.Outcome.Dispatches() || res.Outcome == verdict.Allow {
-		return over
+	return both(res, b.Evaluate(req))
+}
+
+// both joins the answers to two readings of one call, of which the first
+// dispatches: what they demand adds up.
+func both(a, b policy.Result) policy.Result {
+	switch {
+	case !b.Outcome.Dispatches() || a.Outcome == verdict.Allow:
+		return b
+	case b.Outcome == verdict.Modify:
+		a.RedactHeaders = append(slices.Clip(a.RedactHeaders), b.RedactHeaders...)
+		a.Policies = append(slices.Clip(a.Policies), b.Policies...)
 	}
-	return res
+	return a
 }
 
 func kindOf(c *intent.Call) string {

@@ -197,6 +197,54 @@ func TestReasons(t *testing.T) {
 	}
 }
 
+// TestEncodedSlash: the upstream may read it either way, so both readings are
+// judged, by rules, by the capability and by policies.
+func TestEncodedSlash(t *testing.T) {
+	for _, c := range []struct {
+		name, rules, scope, policy string
+		want                       verdict.Reason
+	}{
+		{"covered either way", `path = "/**"`, "*", "", verdict.None},
+		{"one reading unmapped", `path = "/*"`, "*", "", verdict.UnclassifiedIntent},
+		{"one reading outside the scope", `path = "/**"`, "a.test/pkg%2Fx", "", verdict.CapabilityScopeMismatch},
+		{"both inside the scope", `path = "/**"`, "a.test/@s", "", verdict.CapabilityScopeMismatch},
+		{"decoded path forbidden", `path = "/**"`, "*", `resource.path == "/@s/n"`, verdict.PolicyDenied},
+		{"path as written forbidden", `path = "/**"`, "*", `resource.path == "/@s%2Fn"`, verdict.PolicyDenied},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if strings.Contains(c.scope, "%2F") {
+				if _, err := capability.ParseScope(c.scope); err == nil {
+					t.Error("a scope with an encoded slash is one nobody can mean")
+				}
+				return
+			}
+			s := newScene(t)
+			s.tokens = token(t, s.now, func(x *capability.Claims) { x.ResourceScope = c.scope })
+			text := "permit (principal, action, resource);"
+			if c.policy != "" {
+				text += "forbid (principal, action, resource) when { resource has path && " + c.policy + " };"
+			}
+			var err error
+			if s.bundle, err = policy.Compile("v", []byte(text), nil); err != nil {
+				t.Fatal(err)
+			}
+			e := s.enforcer(t, true)
+			rs, _, err := mapping.Parse("r.toml", []byte("version = 2\n[[rules]]\nhost = \"a.test\"\naction_class = \"code.read\"\n"+c.rules+"\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			table, err := mapping.NewTable(rs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.table.Store(table)
+			if d := e.Enforce(context.Background(), call(t, "GET", "http://a.test/@s%2fn")); d.Reason != c.want {
+				t.Errorf("%q (%s), want %q", d.Reason, d.Detail, c.want)
+			}
+		})
+	}
+}
+
 func TestWhatCannotBeRecordedDoesNotHappen(t *testing.T) {
 	s := newScene(t)
 	s.auditErr = errors.New("disk full")

@@ -175,7 +175,7 @@ var malformedWire = map[string]string{
 	"userinfo":                    "GET http://api.example.com@evil.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n",
 	"fragment":                    "GET http://api.example.com/#x HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
 	"backslash":                   "GET http://api.example.com\\@evil.test/ HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
-	"encoded slash":               "GET http://api.example.com/a%2fb HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
+	"encoded slash, then dots":    "GET http://api.example.com/a%2f..%2fb HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
 	"climbs":                      "GET http://api.example.com/../x HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
 	"https":                       "GET https://api.example.com/ HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
 	"ftp":                         "GET ftp://api.example.com/ HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
