@@ -5,12 +5,41 @@ package field
 
 import "firma/internal/intent"
 
-// Ours reports whether a field is firma's own: whoever sends it, it is not
-// believed and not passed on.
+// Ours reports whether a field is not passed on, whoever sends it: firma's own,
+// and those that ask a server for another host or path than the request names,
+// which is the one that was judged.
 func Ours[N string | []byte](name N) bool {
 	const prefix = "x-firma-"
-	return len(name) >= len(prefix) && fold(name[0]) == 'x' && Same(name[:len(prefix)], prefix)
+	if len(name) < len(prefix)-2 || fold(name[0]) != 'x' && fold(name[0]) != 'f' {
+		return false
+	}
+	return len(name) >= len(prefix) && Same(name[:len(prefix)], prefix) || misleads(name)
 }
+
+// misleads knows the fields that reverse proxies and frameworks take a request's
+// host or path from (RFC 7239, and what is older and common). What says only who
+// the client was or how it came, as X-Forwarded-For and -Proto do, passes.
+func misleads[N string | []byte](name N) bool {
+	for _, n := range misleading[len(name)&31] {
+		if Same(name, n) {
+			return true
+		}
+	}
+	return false
+}
+
+// misleading is by length modulo 32, so that most fields are compared with none.
+var misleading = func() (out [32][]string) {
+	for _, n := range []string{
+		"forwarded", "x-forwarded-host", "x-forwarded-server", "x-forwarded-uri", "x-forwarded-url", "x-forwarded-path",
+		"x-forwarded-prefix", "x-forwarded-request-uri", "x-forwarded-port", "x-original-url", "x-original-uri", "x-original-host", "x-original-path",
+		"x-rewrite-url", "x-rewrite-uri", "x-host", "x-http-host-override", "x-http-path-override", "x-http-destinationurl", "x-envoy-original-path",
+		"x-envoy-original-host", "x-override-url", "x-proxy-url", "x-script-name", "x-replaced-path", "x-sendfile-type",
+	} {
+		out[len(n)&31] = append(out[len(n)&31], n)
+	}
+	return out
+}()
 
 // Override reports whether a field asks the server to run another method. It is
 // intent.MethodOverride, at less cost for all other fields.
