@@ -245,3 +245,62 @@ func faultName(c *ast.CallExpr, constants map[string]string) string {
 	}
 	return ""
 }
+
+// notProvoked are the errors that no test makes the real program report, and why.
+var notProvoked = map[string]string{
+	"AgentNotRegistered":      "said by Authorities that register agents, which firma's own does not; TestUnusableAnswers of internal/sidecar/uplink plays one",
+	"AgentProfileMismatch":    "likewise",
+	"AuditCheckpointInvalid":  "for programs that check a checkpoint kept elsewhere; internal/audit",
+	"AuditEventInvalid":       "a mistake in firma; internal/audit",
+	"AuditLogExists":          "each start has an identifier of its own; internal/audit",
+	"AuditLogRewritten":       "the Sidecar does not send checkpoints yet; internal/authority",
+	"AuditProofInvalid":       "for programs that check a proof; internal/audit",
+	"AuditUnsupported":        "another platform",
+	"AuthorityRequestRefused": "releases that do not fit; internal/authority",
+	"ChildNotStarted":         "limits on processes do not bind root",
+	"Internal":                "a mistake in firma",
+	"InvalidAllow":            "refused before as ArgumentInvalid; internal/mapping",
+	"PostureUnknown":          "no command takes the name of a posture yet; internal/policy",
+	"SidecarNotAuthentic":     "needs a listener that copies a Sidecar; internal/attach has one",
+	"StartupFailed":           "for causes that have no name",
+	"UnsupportedPlatform":     "another platform",
+}
+
+// Every error of docs/cli.md is provoked by a test that runs the real program: a
+// script here, or test/e2e. That each has the documented status and a fix is checked
+// wherever a script meets one (status).
+func TestErrorsAreProvoked(t *testing.T) {
+	var scripts, stories strings.Builder
+	for _, pattern := range []string{"testdata/script/*.txt", "../../test/e2e/*_test.go", "../../test/e2e/*/*_test.go", "terminal_linux_test.go"} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("%s: %v", pattern, err)
+		}
+		for _, p := range paths {
+			text, err := os.ReadFile(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(string(text)) {
+				switch {
+				case strings.HasSuffix(p, ".go"):
+					stories.WriteString(line)
+				case strings.HasPrefix(line, "stderr ") || strings.HasPrefix(line, "stdout ") || strings.HasPrefix(line, "until "):
+					scripts.WriteString(line)
+				}
+			}
+		}
+	}
+	for name := range rows(cliPage(t)["Errors"]) {
+		inScript := regexp.MustCompile(`\b` + name + `\b`).MatchString(scripts.String())
+		inStory := regexp.MustCompile("[\"`]" + name + `\b`).MatchString(stories.String())
+		switch why := notProvoked[name]; {
+		case inScript || inStory:
+			if why != "" {
+				t.Errorf("%s is provoked: take it out of notProvoked", name)
+			}
+		case why == "":
+			t.Errorf("no test provokes %s", name)
+		}
+	}
+}

@@ -44,6 +44,9 @@ func Sidecar(c *config.Config, id string, shipped, seeds []string, p Place) (*co
 		Limits:   limits(&c.Sidecar),
 		AuditLog: c.LogPath(p.StateDir, id), AuditDir: filepath.Join(p.StateDir, "audit"),
 		AuditKey: a.SigningKeyPath, AuditMode: a.Mode, AuditSign: a.Sign,
+		Uplink: control.Uplink{ // whichever Authority it is
+			ClosedOnDisconnect: c.Sidecar.Authority.FailClosedOnDisconnect, MaxRevocations: c.Sidecar.Revocation.Capacity,
+		},
 	}
 	if s.AuditKey == "" {
 		s.AuditKey = filepath.Join(p.StateDir, "keys", "audit.key")

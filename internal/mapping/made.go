@@ -42,7 +42,7 @@ func Allow(hostport string) ([]Rule, error) {
 
 func refuseAllow(hostport, why string) error {
 	return fault.New(invalidAllow, fmt.Sprintf("--allow %q: %s", hostport, why),
-		"Name one host, with a port or without: --allow api.example.com:8443. For wildcards write a mapping rule.")
+		"name one host, with a port or without: --allow api.example.com:8443. For wildcards write a mapping rule")
 }
 
 func bothWays(h hostPattern, class action.Class, source string, grant bool) []Rule {

@@ -191,11 +191,11 @@ func (c *rule) fault(ferr *fieldError) error {
 func fixOf(name string) string {
 	switch name {
 	case unknownClass:
-		return "Use a class of the registry; docs/mapping-rules.md lists them."
+		return "use a class of the registry; docs/mapping-rules.md lists them"
 	case duplicateRule:
-		return "Remove one of the two rules."
+		return "remove one of the two rules"
 	case ambiguousRules:
-		return "Make one of the two rules narrower, or add a rule for the calls they share."
+		return "make one of the two rules narrower, or add a rule for the calls they share"
 	}
-	return "Correct the rule; docs/mapping-rules.md describes the format."
+	return "correct the rule; docs/mapping-rules.md describes the format"
 }

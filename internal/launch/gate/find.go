@@ -64,13 +64,13 @@ func (v *view) program(named, at string) (Program, error) {
 	case err != nil:
 		return Program{}, notFound(named)
 	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
-		return Program{}, fault.New("CommandNotExecutable", printable(named)+" is not executable inside the sandbox", "")
+		return Program{}, fault.New("CommandNotExecutable", printable(named)+" is not executable inside the sandbox", "make it executable, or name the program that runs it")
 	}
 	return Program{Inside: named, Host: host, Info: info}, nil
 }
 
 func notFound(name string) error {
-	return fault.New("CommandNotFound", printable(name)+": not found inside the sandbox", "")
+	return fault.New("CommandNotFound", printable(name)+": not found inside the sandbox", "install it where the profile shows it; `firma run --print-effective-config` lists what is shown")
 }
 
 // view answers what a path inside a sandbox is on the host.

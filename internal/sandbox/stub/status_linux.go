@@ -41,12 +41,12 @@ func report(ctl int, err error) {
 	f := &control.Failure{Name: "SandboxSetupFailed", Text: err.Error()}
 	var e *Error
 	if errors.As(err, &e) {
-		f.Name = "CommandNotExecutable"
+		f.Name, f.Fix = "CommandNotExecutable", "make it executable, or name the program that runs it"
 		switch e.Status {
 		case statusNotFound:
-			f.Name = "CommandNotFound"
+			f.Name, f.Fix = "CommandNotFound", "install it where the profile shows it; `firma run --print-effective-config` lists what is shown"
 		case statusRefused:
-			f.Name = "Governance"
+			f.Name, f.Fix = "Governance", "run it again"
 		}
 	}
 	if b, err := json.Marshal(control.Message{Kind: control.KindFailed, Failure: f}); err == nil {
