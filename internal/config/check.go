@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -117,12 +118,31 @@ func (s *Sidecar) checkEgress(d *decoder) {
 			d.invalid(fmt.Sprintf("sidecar.egress.allowed_cidrs[%d]", i), "= %s is not a CIDR such as 10.0.0.0/8 or ::1/128", printable(p))
 		}
 	}
+	if p := s.Egress.UpstreamProxy; p != nil {
+		p.check(d, "sidecar.egress.upstream_proxy")
+	}
 	for host, addr := range s.Egress.Hosts {
 		_, aerr := netip.ParseAddr(addr)
 		_, perr := netip.ParseAddrPort(addr)
 		if aerr != nil && perr != nil {
 			d.invalid(dotted("sidecar.egress.hosts", host), "= %s is not an address, or address:port", printable(addr))
 		}
+	}
+}
+
+func (p *UpstreamProxy) check(d *decoder, at string) {
+	u, err := url.Parse(p.URL)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		d.invalid(at+".url", "= %s is not http://host:port or https://host:port", printable(p.URL))
+	case u.User != nil:
+		d.invalid(at+".url", "must not hold credentials: write username and password_path")
+	}
+	if (p.Username == "") != (p.PasswordPath == "") {
+		d.invalid(at+".username", "and password_path are set together or not at all")
+	}
+	if strings.ContainsAny(p.Username, ":\r\n") {
+		d.invalid(at+".username", "can't hold a colon or a line feed")
 	}
 }
 

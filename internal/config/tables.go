@@ -87,6 +87,16 @@ type Egress struct {
 	AllowedCIDRs []string          `toml:"allowed_cidrs"`
 	Hosts        map[string]string `toml:"hosts"`                     // host → address[:port]
 	CACertPath   string            `toml:"ca_cert_path" path:"input"` // PEM, trusted beside the host's roots
+
+	UpstreamProxy *UpstreamProxy `toml:"upstream_proxy"` // nil: none
+}
+
+// UpstreamProxy is the network's own proxy that connections leave through.
+type UpstreamProxy struct {
+	URL          string   `toml:"url"`                      // http://host:port or https://host:port
+	NoProxy      []string `toml:"no_proxy"`                 // as in the NO_PROXY variable
+	Username     string   `toml:"username"`                 // Basic authentication
+	PasswordPath string   `toml:"password_path" path:"yes"` // its owner's alone
 }
 
 // Audit says how the log is kept.

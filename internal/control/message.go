@@ -112,6 +112,7 @@ type SidecarStart struct {
 
 	Intercept Intercept `json:"intercept"`
 
+	UpstreamProxy *UpstreamProxy    `json:"upstream_proxy,omitempty"`
 	UpstreamRoots []byte            `json:"upstream_roots"` // PEM, trusted beside the host's roots
 	AllowedCIDRs  []string          `json:"allowed_cidrs"`
 	Hosts         map[string]string `json:"hosts"` // host → address[:port]
@@ -141,6 +142,14 @@ type SidecarStart struct {
 
 	// Posture is what the sandbox enforces, as facts; recorded in run.start.
 	Posture json.RawMessage `json:"posture"`
+}
+
+// UpstreamProxy is the network's own proxy that connections leave through.
+type UpstreamProxy struct {
+	URL      string   `json:"url"`
+	NoProxy  []string `json:"no_proxy"`
+	Username string   `json:"username"`
+	Password string   `json:"password"`
 }
 
 // Intercept says which TLS connections are looked into, and with which authority.

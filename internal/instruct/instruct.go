@@ -12,6 +12,7 @@ import (
 	"firma/internal/control"
 	"firma/internal/fault"
 	"firma/internal/registries"
+	"firma/internal/secretfile"
 )
 
 // Shipped are the mappings that apply where no rules are configured.
@@ -55,6 +56,15 @@ func Sidecar(c *config.Config, id string, shipped, seeds []string, p Place) (*co
 		return nil, err
 	}
 	s.Intercept = intercept(&c.Sidecar.Interceptor.HTTPSMitm)
+	if p := c.Sidecar.Egress.UpstreamProxy; p != nil {
+		s.UpstreamProxy = &control.UpstreamProxy{URL: p.URL, NoProxy: p.NoProxy, Username: p.Username}
+		if p.PasswordPath != "" {
+			var err error
+			if s.UpstreamProxy.Password, err = secretfile.Read(p.PasswordPath); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if f := c.Sidecar.Egress.CACertPath; f != "" {
 		var err error
 		if s.UpstreamRoots, err = c.ReadFile(f); err != nil {

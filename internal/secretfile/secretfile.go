@@ -27,6 +27,29 @@ const (
 // Load returns the secret in the file at path, without the white space around
 // it. It refuses a file that another account may read or write.
 func Load(path string) (string, error) {
+	s, err := read(path)
+	if err != nil {
+		return "", err
+	}
+	return Check(path, s)
+}
+
+// Read returns somebody else's secret, such as a password, in the file at path,
+// without the line feed behind it. It refuses a file that another account may read
+// or write, and one that is empty or of several lines.
+func Read(path string) (string, error) {
+	s, err := read(path)
+	if err != nil {
+		return "", err
+	}
+	s = strings.TrimRight(s, "\r\n")
+	if s == "" || len(s) > maxBytes || strings.ContainsAny(s, "\r\n\x00") {
+		return "", fault.New(faultName, path+" does not hold one line", "write the secret there, and nothing else")
+	}
+	return s, nil
+}
+
+func read(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", fault.Wrap(err, faultName, "the secret "+path+" can't be read", "check its path, owner and mode")
@@ -35,11 +58,11 @@ func Load(path string) (string, error) {
 	if err := private(f); err != nil {
 		return "", err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
+	data, err := io.ReadAll(io.LimitReader(f, maxBytes+3))
 	if err != nil {
 		return "", fault.Wrap(err, faultName, "the secret "+path+" can't be read", "check the disk")
 	}
-	return Check(path, string(data))
+	return string(data), nil
 }
 
 // Check returns s without the white space around it if it can be a secret. where

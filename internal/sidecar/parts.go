@@ -90,6 +90,17 @@ func newDialer(s *control.SidecarStart, authorityURL string, own ...netip.AddrPo
 			return nil, invalidEgress(host, err)
 		}
 	}
+	if p := s.UpstreamProxy; p != nil {
+		u, err := url.Parse(p.URL)
+		if err != nil {
+			return nil, invalidEgress("upstream_proxy.url", err)
+		}
+		roots, err := upstreamRoots(s)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Proxy = &egress.UpstreamProxy{URL: u, NoProxy: p.NoProxy, Username: p.Username, Password: p.Password, Roots: roots}
+	}
 	if u, err := url.Parse(authorityURL); err == nil {
 		if ap, err := netip.ParseAddrPort(u.Host); err == nil {
 			cfg.Forbidden = append(cfg.Forbidden, ap)
@@ -100,8 +111,17 @@ func newDialer(s *control.SidecarStart, authorityURL string, own ...netip.AddrPo
 
 // newTLS verifies upstreams by the host's roots and those configured beside them.
 func newTLS(s *control.SidecarStart, d *egress.Dialer) (*egress.TLS, error) {
+	roots, err := upstreamRoots(s)
+	if err != nil {
+		return nil, err
+	}
+	return egress.NewTLS(d, egress.TLSConfig{Roots: roots}), nil
+}
+
+// upstreamRoots are nil for the host's own.
+func upstreamRoots(s *control.SidecarStart) (*x509.CertPool, error) {
 	if len(s.UpstreamRoots) == 0 {
-		return egress.NewTLS(d, egress.TLSConfig{}), nil
+		return nil, nil
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
@@ -110,7 +130,7 @@ func newTLS(s *control.SidecarStart, d *egress.Dialer) (*egress.TLS, error) {
 	if !roots.AppendCertsFromPEM(s.UpstreamRoots) {
 		return nil, fault.New("ConfigValidation", "[sidecar.egress]: ca_cert_path holds no certificate", "name a file of PEM certificates")
 	}
-	return egress.NewTLS(d, egress.TLSConfig{Roots: roots}), nil
+	return roots, nil
 }
 
 // newLeaves issues the certificates of hosts that are looked into; nil where none

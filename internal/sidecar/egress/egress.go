@@ -50,6 +50,8 @@ type Config struct {
 	// are public; it defaults to the interfaces' addresses, read at most every
 	// five seconds. An error refuses.
 	OwnAddrs func() ([]netip.Addr, error)
+	// Proxy is the network's own proxy that connections leave through, nil for none.
+	Proxy *UpstreamProxy
 	// Timeout is for one Dial, DefaultTimeout if 0.
 	Timeout time.Duration
 }
@@ -64,6 +66,7 @@ type Dialer struct {
 	own       *ownAddrs
 	timeout   time.Duration
 	net       net.Dialer
+	chain     *chain // nil: connections leave directly
 }
 
 // New checks the configuration. An error names the entry that is wrong.
@@ -82,6 +85,10 @@ func New(cfg Config) (*Dialer, error) {
 		d.timeout = DefaultTimeout
 	}
 	if err := d.setAllowed(cfg.Allowed); err != nil {
+		return nil, err
+	}
+	var err error
+	if d.chain, err = newChain(cfg.Proxy); err != nil {
 		return nil, err
 	}
 	for host, o := range cfg.Hosts {
@@ -120,6 +127,9 @@ func (d *Dialer) setAllowed(prefixes []netip.Prefix) error {
 func (d *Dialer) Dial(ctx context.Context, host string, port uint16) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
+	if d.through(host, port) {
+		return d.dialThrough(ctx, host, port)
+	}
 	targets, err := d.targets(ctx, host, port)
 	if err != nil {
 		return nil, err
