@@ -263,7 +263,7 @@ var notProvoked = map[string]string{
 	"PostureUnknown":          "no command takes the name of a posture yet; internal/policy",
 	"SidecarNotAuthentic":     "needs a listener that copies a Sidecar; internal/attach has one",
 	"StartupFailed":           "for causes that have no name",
-	"SystemRootsMissing":      "needs a host without certificates; internal/sidecar/egress",
+	"SystemRootsMissing":      "needs a host without certificates; internal/trust",
 	"UnsupportedPlatform":     "another platform",
 }
 

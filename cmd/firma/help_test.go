@@ -105,3 +105,17 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 }
+
+// The defaults that the guide's flag table names.
+func TestDefaults(t *testing.T) {
+	want := map[string]string{"sidecar-startup-timeout-secs": "10", "authority-profile": "developer", "no-autostart": "false"}
+	for _, c := range rootCommand().Commands() {
+		if c.Name() == "run" {
+			for name, def := range want {
+				if got := c.Flags().Lookup(name).DefValue; got != def {
+					t.Errorf("--%s is %s by default, want %s", name, got, def)
+				}
+			}
+		}
+	}
+}
