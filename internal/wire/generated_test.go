@@ -21,7 +21,7 @@ func TestGeneratedCodeIsCurrent(t *testing.T) {
 	out := t.TempDir()
 	cmd := exec.Command("protoc", "-I", "proto", "--go_out="+out, "--go_opt=module=firma/internal/wire",
 		"--connect-go_out="+out, "--connect-go_opt=module=firma/internal/wire",
-		"firma/v1/authority.proto", "firma/witness/v1/witness.proto")
+		"firma/v1/authority.proto", "firma/witness/v1/witness.proto", "firma/interceptor/v1/hook.proto")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("protoc: %v\n%s", err, text)
 	}
@@ -34,8 +34,8 @@ func TestGeneratedCodeIsCurrent(t *testing.T) {
 		compare(t, path, strings.TrimPrefix(path, out+string(filepath.Separator)))
 		return nil
 	})
-	if err != nil || seen != 4 {
-		t.Fatalf("generated %d files, want 4 (%v)", seen, err)
+	if err != nil || seen != 6 {
+		t.Fatalf("generated %d files, want 6 (%v)", seen, err)
 	}
 }
 

@@ -3,10 +3,11 @@
 // on. It decides nothing.
 //
 // firmav1 is the published contract (proto package firma.v1); witnessv1 is ours
-// (firma.witness.v1). The generated code is committed: building needs no protoc.
+// (firma.witness.v1), and interceptorv1 the published hook (firma.interceptor.v1).
+// The generated code is committed: building needs no protoc.
 package wire
 
-//go:generate protoc -I proto --go_out=../.. --go_opt=module=firma --connect-go_out=../.. --connect-go_opt=module=firma firma/v1/authority.proto firma/witness/v1/witness.proto
+//go:generate protoc -I proto --go_out=../.. --go_opt=module=firma --connect-go_out=../.. --connect-go_opt=module=firma firma/v1/authority.proto firma/witness/v1/witness.proto firma/interceptor/v1/hook.proto
 
 // HeaderReplay is a response header of WatchRevocations: the decimal number of
 // events the replay consists of. It is sent before the first event, so that a

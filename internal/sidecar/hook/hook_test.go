@@ -1,0 +1,154 @@
+package hook
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"connectrpc.com/connect"
+	"go.uber.org/goleak"
+
+	"firma/internal/intent"
+	"firma/internal/sidecar/proxy"
+	"firma/internal/verdict"
+	"firma/internal/wire/interceptorv1"
+	"firma/internal/wire/interceptorv1/interceptorv1connect"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// judge allows GET, modifies PUT, and denies the rest; it notes what it judged.
+type judge struct {
+	proxy.Enforcer // nothing else is called
+	mu             sync.Mutex
+	log            []string
+}
+
+func (j *judge) note(s string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.log = append(j.log, s)
+}
+
+func (j *judge) Enforce(_ context.Context, c *intent.Call) verdict.Decision {
+	j.note(strings.TrimSpace(c.Transport + " " + c.Method + " " + c.HostKey() + c.Target() + " " + c.Override))
+	switch c.Method {
+	case "GET":
+		return verdict.Decision{Outcome: verdict.Allow}
+	case "PUT":
+		return verdict.Decision{Outcome: verdict.Modify, RedactHeaders: []string{"cookie"}}
+	case "HEAD":
+		return verdict.Decision{}
+	}
+	return verdict.Decision{Outcome: verdict.Deny, Reason: verdict.PolicyDenied, Detail: "no"}
+}
+
+func (j *judge) Malformed(_ context.Context, transport, detail string) verdict.Decision {
+	j.note("malformed " + transport)
+	return verdict.Decision{Outcome: verdict.Deny, Reason: verdict.MalformedRequest, Detail: detail}
+}
+
+func serve(t *testing.T, j *judge) string {
+	t.Helper()
+	s, err := New(Config{Enforcer: j, Session: "mine"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(context.Background(), ln) }()
+	t.Cleanup(func() {
+		if err := s.Drain(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return "http://" + ln.Addr().String()
+}
+
+// client speaks real gRPC: HTTP/2 without TLS.
+func client(t *testing.T, url string) interceptorv1connect.InterceptorHookClient {
+	t.Helper()
+	tr := &http.Transport{Protocols: new(http.Protocols)}
+	tr.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(tr.CloseIdleConnections)
+	return interceptorv1connect.NewInterceptorHookClient(&http.Client{Transport: tr}, url, connect.WithGRPC())
+}
+
+func TestIntercept(t *testing.T) {
+	j := &judge{}
+	c := client(t, serve(t, j))
+	for _, tt := range []struct {
+		name    string
+		q       *interceptorv1.InterceptRequest
+		allowed bool
+		reason  string // prefix
+		judged  string
+	}{
+		{"allowed", &interceptorv1.InterceptRequest{Method: "GET", Host: "A.test", Path: "/x/../y?q=1", IsHttps: true, SessionId: "mine"}, true, "", "https GET a.test/y?q=1"},
+		{"plain", &interceptorv1.InterceptRequest{Method: "GET", Host: "a.test:8080"}, true, "", "http GET a.test:8080/"},
+		{"denied", &interceptorv1.InterceptRequest{Method: "POST", Host: "a.test", Path: "/", IsHttps: true}, false, "PolicyDenied: no", "https POST a.test/"},
+		{"tunnel", &interceptorv1.InterceptRequest{Method: "CONNECT", Host: "a.test:443"}, false, "PolicyDenied", "connect CONNECT a.test"},
+		{"override", &interceptorv1.InterceptRequest{Method: "POST", Host: "a.test", Path: "/", Headers: map[string]string{"x-http-method-override": "delete"}}, false, "PolicyDenied", "http POST a.test/ DELETE"},
+		{"a change nobody makes", &interceptorv1.InterceptRequest{Method: "PUT", Host: "a.test", Path: "/"}, false, "PolicyDenied: the policies allow this call only without the headers cookie", "http PUT a.test/"},
+		{"no decision", &interceptorv1.InterceptRequest{Method: "HEAD", Host: "a.test", Path: "/"}, false, "FailClosed", "http HEAD a.test/"},
+		{"same host header", &interceptorv1.InterceptRequest{Method: "GET", Host: "a.test", Path: "/", Headers: map[string]string{"Host": "A.TEST"}}, true, "", "http GET a.test/"},
+		{"other host header", &interceptorv1.InterceptRequest{Method: "GET", Host: "a.test", Path: "/", Headers: map[string]string{"Host": "b.test"}}, false, "MalformedRequest", "malformed grpc"},
+		{"misleading header", &interceptorv1.InterceptRequest{Method: "GET", Host: "a.test", Path: "/", Headers: map[string]string{"X-Original-URL": "/admin"}}, false, "MalformedRequest", "malformed grpc"},
+		{"another session", &interceptorv1.InterceptRequest{Method: "GET", Host: "a.test", Path: "/", SessionId: "other"}, false, "MalformedRequest", "malformed grpc"},
+		{"nothing", &interceptorv1.InterceptRequest{}, false, "MalformedRequest", "malformed grpc"},
+		{"absolute path", &interceptorv1.InterceptRequest{Method: "GET", Host: "a.test", Path: "http://b.test/"}, false, "MalformedRequest", "malformed grpc"},
+		{"line feed", &interceptorv1.InterceptRequest{Method: "GET", Host: "a.test", Path: "/\r\nX: y"}, false, "MalformedRequest", "malformed grpc"},
+		{"tunnel without port", &interceptorv1.InterceptRequest{Method: "CONNECT", Host: "a.test"}, false, "MalformedRequest", "malformed grpc"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			j.log = nil
+			resp, err := c.Intercept(context.Background(), connect.NewRequest(tt.q))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.Msg.Allowed != tt.allowed || !strings.HasPrefix(resp.Msg.Reason, tt.reason) || tt.allowed != (resp.Msg.Reason == "") {
+				t.Errorf("%v", resp.Msg)
+			}
+			if len(j.log) != 1 || j.log[0] != tt.judged {
+				t.Errorf("judged %q, want %q", j.log, tt.judged)
+			}
+		})
+	}
+}
+
+// TestTooLarge: a question beyond the bound is an error of the call, not an allow.
+func TestTooLarge(t *testing.T) {
+	j := &judge{}
+	c := client(t, serve(t, j))
+	_, err := c.Intercept(context.Background(), connect.NewRequest(&interceptorv1.InterceptRequest{Method: "GET", Host: "a.test", Path: "/", Body: bytes.Repeat([]byte("x"), maxMessage)}))
+	if connect.CodeOf(err) != connect.CodeResourceExhausted || len(j.log) != 0 {
+		t.Errorf("%v, judged %q", err, j.log)
+	}
+}
+
+// TestJSON: curl can ask, too.
+func TestJSON(t *testing.T) {
+	j := &judge{}
+	url := serve(t, j)
+	resp, err := http.Post(url+interceptorv1connect.InterceptorHookInterceptProcedure, "application/json", strings.NewReader(`{"method":"GET","host":"a.test","path":"/","isHttps":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != 200 || string(body) != `{"allowed":true}` {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
