@@ -30,6 +30,7 @@ type Kind string
 
 // The kinds, in the order of a run.
 const (
+	KindTrust     Kind = "trust" // of a Sidecar to a run that attaches
 	KindStart     Kind = "start"
 	KindAuthority Kind = "authority-ready"
 	KindReady     Kind = "ready"
@@ -48,6 +49,7 @@ type Message struct {
 	Authority *AuthorityStart `json:"authority,omitempty"`
 	AuthReady *AuthorityReady `json:"authority_ready,omitempty"`
 	Sidecar   *SidecarStart   `json:"sidecar,omitempty"`
+	Trust     *Trust          `json:"trust,omitempty"`
 	Attach    *Attach         `json:"attach,omitempty"`
 	Failure   *Failure        `json:"failure,omitempty"`
 	Launch    *Launch         `json:"launch,omitempty"`
@@ -209,6 +211,12 @@ type Attach struct {
 	Profile   string          `json:"profile"`
 	Posture   json.RawMessage `json:"posture"`
 	Seeds     []RulesFile     `json:"seeds"` // the run's own capabilities; none: the Sidecar's
+}
+
+// Trust is the first message of a Sidecar to a run that attaches: the sandbox must
+// be built before the Sidecar is told of it.
+type Trust struct {
+	CACert []byte `json:"ca_cert"` // DER, behind its interception; nil: it looks into nothing
 }
 
 // LocalExec is the command gate that the Sidecar serves for its run.

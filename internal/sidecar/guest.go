@@ -50,6 +50,10 @@ func (g *guest) close(ctx context.Context, end control.End) (*control.Summary, e
 func (d *standalone) attend(ctx context.Context, line *attach.Guest) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := line.Send(control.Message{Kind: control.KindTrust, Trust: d.trust()}); err != nil {
+		d.log.Warn("a run left before it had attached", "from", line.From, "err", err)
+		return
+	}
 	g, err := d.welcome(ctx, line)
 	if err != nil {
 		d.log.Warn("a run could not attach", "from", line.From, "err", err)
@@ -73,6 +77,15 @@ func (d *standalone) attend(ctx context.Context, line *attach.Guest) {
 	if err == nil {
 		_ = line.Send(control.Message{Kind: control.KindSummary, Summary: sum})
 	}
+}
+
+// trust is what an attached run's sandbox must trust: a certificate, never a key.
+func (d *standalone) trust() *control.Trust {
+	t := &control.Trust{}
+	if x := &d.o.Start.Intercept; x.Enabled {
+		t.CACert = x.CACert
+	}
+	return t
 }
 
 // converse answers the run's launcher until the run ends.

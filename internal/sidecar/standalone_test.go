@@ -7,7 +7,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,6 +28,7 @@ import (
 
 	"firma/internal/attach"
 	"firma/internal/audit"
+	"firma/internal/ca"
 	"firma/internal/capability"
 	"firma/internal/control"
 	"firma/internal/fault"
@@ -206,6 +209,9 @@ func (a *alone) run(session string, seeds ...[]byte) (*attach.Run, error) {
 		a.t.Fatal(err)
 	}
 	a.t.Cleanup(func() { r.Close() })
+	if m, err := r.Recv(); err != nil || m.Kind != control.KindTrust || m.Trust == nil {
+		a.t.Fatalf("%+v, %v", m, err)
+	}
 	m := &control.Attach{SandboxID: ids.New(ids.Sandbox), SessionID: session, AgentID: "local-dev", Profile: "generic", Posture: []byte("{}")}
 	for _, s := range seeds {
 		m.Seeds = append(m.Seeds, control.RulesFile{Name: "seed", Data: s})
@@ -428,8 +434,39 @@ func TestBadRuns(t *testing.T) {
 	if err := r.Send(control.Message{Kind: control.KindEnd}); err != nil {
 		t.Fatal(err)
 	}
+	if m, err := r.Recv(); err != nil || m.Kind != control.KindTrust {
+		t.Errorf("%+v, %v", m, err)
+	}
 	if m, err := r.Recv(); err != nil || m.Failure == nil {
 		t.Errorf("a run that never started: %+v %v", m, err)
+	}
+}
+
+// What a run is told first is the certificate that the Sidecar issues from, and
+// nothing where it looks into nothing; never the key.
+func TestTrustIsTold(t *testing.T) {
+	authority, err := ca.New(ca.RunLifetime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := authority.DER()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, enabled := range []bool{false, true} {
+		a := startAlone(t, func(o *Options) { o.Start.Intercept = control.Intercept{Enabled: enabled, CACert: cert, CAKey: key} })
+		r, err := attach.Dial(context.Background(), attach.Endpoint{Network: "tcp", Address: a.listen}, testSecret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		m, err := r.Recv()
+		if err != nil || m.Trust == nil || bytes.Equal(m.Trust.CACert, cert) != enabled {
+			t.Fatalf("%v: %+v, %v", enabled, m, err)
+		}
+		if all, _ := json.Marshal(m); bytes.Contains(all, []byte(base64.StdEncoding.EncodeToString(key))) {
+			t.Error("the key was told")
+		}
 	}
 }
 
