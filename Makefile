@@ -5,7 +5,7 @@ VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo un
 BUILD      = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test check test-unit test-e2e test-escape test-conformance bench fuzz deps deps-test clean
+.PHONY: help build demo test check test-unit test-e2e test-escape test-conformance bench bench-peers build-peers fuzz deps deps-test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,16 @@ test-conformance: ## h2spec and gRPC's interoperability suite against what agent
 
 bench: build ## speed, as ratios against a baseline in the same run
 	@scripts/bench.sh
+
+bench-peers: build build-peers ## firma beside other proxies and sandboxes
+	@flock /tmp/firma-e2e.lock bin/bench $(BENCH)
+
+build-peers:
+	@scripts/deps.sh peers
+	$(BUILD) -o bin/bench ./test/bench
+	@mkdir -p bin/peers
+	cd test/peers && CGO_ENABLED=0 $(GO) build -trimpath -o ../../bin/peers/ . github.com/stripe/smokescreen github.com/Use-Tusk/fence/cmd/fence
+	cd test/peers && npm ci --silent --no-audit --no-fund && rm -rf ../../bin/peers/node_modules && mv node_modules ../../bin/peers/
 
 fuzz: ## ten seconds on every fuzz target
 	@scripts/fuzz.sh

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what `make demo` or `make test` needs and this machine lacks.
+# Installs what `make demo`, `make test` or `make bench-peers` needs and this
+# machine lacks.
 set -eu
 want=${1:-demo}
 
@@ -24,6 +25,14 @@ if [ "$want" = test ]; then
 	need ip iproute2
 	[ -x /usr/lib/git-core/git-http-backend ] || missing="$missing git"
 	/usr/bin/python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
+fi
+if [ "$want" = peers ]; then # squid and tinyproxy are daemons: a machine with systemd starts them
+	PATH=$PATH:/usr/sbin
+	need squid squid
+	need tinyproxy tinyproxy
+	need npm npm
+	need socat socat
+	need rg ripgrep
 fi
 [ -n "$missing" ] || exit 0
 if ! command -v apt-get >/dev/null 2>&1; then

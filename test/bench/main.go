@@ -1,0 +1,44 @@
+//go:build linux
+
+// Command bench measures firma beside other proxies and sandboxes, in turns and
+// in one run: docs/performance.md says how and what came out. As `bench client`
+// it is the client inside a sandbox.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"time"
+)
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "client" {
+		exit(client(os.Args[2:]))
+	}
+	var o options
+	flag.StringVar(&o.firma, "firma", "bin/firma", "the firma to measure")
+	flag.StringVar(&o.peers, "peers", "bin/peers", "where the peers were built")
+	flag.StringVar(&o.only, "only", "", "subjects to measure, by name, comma-separated")
+	flag.StringVar(&o.parts, "parts", "proxy,idle,sandbox", "what to measure")
+	flag.IntVar(&o.rounds, "rounds", 7, "rounds; medians over them are shown")
+	flag.IntVar(&o.conns, "conns", 32, "connections at once")
+	flag.IntVar(&o.idle, "idle", 9900, "idle tunnels; each takes two descriptors")
+	flag.DurationVar(&o.time, "time", 500*time.Millisecond, "length of one measurement")
+	flag.Parse()
+	exit(run(o))
+}
+
+type options struct {
+	firma, peers, only, parts string
+	rounds, conns, idle       int
+	time                      time.Duration
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
