@@ -16,7 +16,7 @@ func (st *stream) read() error {
 		if h.protocol != "websocket" {
 			return &intent.Error{Why: "an extended CONNECT for another protocol than WebSocket"}
 		}
-		if st.remoteEnded || h.length >= 0 {
+		if h.bodyless || h.length >= 0 {
 			return &intent.Error{Why: "an extended CONNECT without a stream"}
 		}
 		method = "GET"

@@ -30,7 +30,10 @@ type exchange struct {
 // run judges the stream's request and carries the verdict out.
 func (st *stream) run() {
 	code := codeInternal
-	defer func() { st.finish(code) }()
+	defer func() {
+		st.linger()
+		st.finish(code)
+	}()
 	defer st.c.srv.recover("stream")
 	e := st.c.srv.cfg.Enforcer
 	if st.head.tooLong {
@@ -104,7 +107,11 @@ func (x *exchange) run() uint32 {
 	}
 	defer resp.Body.Close()
 	x.res.Status, x.res.Latency = resp.StatusCode, time.Since(x.start)
-	if err := x.respond(resp); err != nil {
+	err = x.respond(resp)
+	if err != nil && x.clientLeft() && resp.ContentLength == x.res.ResponseBytes {
+		err = nil // it left with all it wanted, before the trailers
+	}
+	if err != nil {
 		return x.broken(err)
 	}
 	x.record(nil)

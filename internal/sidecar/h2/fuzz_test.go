@@ -55,7 +55,9 @@ func FuzzConn(f *testing.F) {
 		e := newEnforcer()
 		s, err := New(Config{
 			Enforcer: e, Log: slog.New(slog.NewTextHandler(failOnLog{t}, nil)),
-			DialTLS: func(context.Context, string, uint16, []string) (*tls.Conn, error) { return nil, errors.New("no upstream") },
+			DialTLS: func(context.Context, string, uint16, []string) (*tls.Conn, error) {
+				return nil, errors.New("no upstream")
+			},
 		})
 		if err != nil {
 			t.Fatal(err)

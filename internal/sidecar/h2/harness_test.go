@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
@@ -81,6 +82,16 @@ func (e *enforcer) Refuse(_ context.Context, c *intent.Call, prior verdict.Decis
 
 func (e *enforcer) Dispatched(_ verdict.Decision, r proxy.Dispatch) { e.ended <- r }
 
+// denyPath denies one path and allows the rest.
+func denyPath(path string) func(*intent.Call) verdict.Decision {
+	return func(c *intent.Call) verdict.Decision {
+		if c.Path == path {
+			return verdict.Decision{Outcome: verdict.Deny, Reason: verdict.PolicyDenied, Detail: "no"}
+		}
+		return verdict.Decision{Outcome: verdict.Allow}
+	}
+}
+
 const (
 	host = "api.example.com"
 	port = 443
@@ -93,7 +104,7 @@ var certificate, roots = func() (tls.Certificate, *x509.CertPool) {
 		panic(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{host, "localhost"}, NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: []string{host, "localhost"}, NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)

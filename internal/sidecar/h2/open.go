@@ -88,10 +88,10 @@ func (c *conn) trailers(st *stream) error {
 	defer c.mu.Unlock()
 	switch {
 	case st.remoteEnded:
-		st.resetLocked(&bodyError{"HEADERS after the end of the stream"}, codeClosed)
+		st.violatedLocked("HEADERS after the end of the stream", codeClosed)
 		return c.budget.spend(costRefused)
 	case why != "":
-		st.resetLocked(&bodyError{why}, codeProtocol)
+		st.violatedLocked(why, codeProtocol)
 		return c.budget.spend(costRefused)
 	}
 	st.trailer = b.fields

@@ -72,7 +72,7 @@ func (c *conn) onData(f *frame) error {
 		c.resetLocked(f.id, codeClosed)
 		return c.budget.spend(costRefused)
 	case st.remoteEnded:
-		st.resetLocked(&bodyError{"DATA after the end of the stream"}, codeClosed)
+		st.violatedLocked("DATA after the end of the stream", codeClosed)
 		return c.budget.spend(costRefused)
 	}
 	st.take(p, len(f.payload), f.has(flagEnd))
@@ -113,7 +113,7 @@ func (c *conn) refuse(id, code uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if st := c.streams[id]; st != nil {
-		st.resetLocked(&bodyError{"a malformed frame"}, code)
+		st.violatedLocked("a malformed frame", code)
 		return
 	}
 	c.resetLocked(id, code)
@@ -178,7 +178,7 @@ func (c *conn) onWindow(f *frame) error {
 		return nil
 	}
 	if st.window += n; n == 0 || st.window > maxWindow {
-		st.resetLocked(&bodyError{"WINDOW_UPDATE with a wrong increment"}, windowCode(n))
+		st.violatedLocked("WINDOW_UPDATE with a wrong increment", windowCode(n))
 		return nil
 	}
 	st.cond.Broadcast()

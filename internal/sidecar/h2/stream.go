@@ -4,12 +4,16 @@ import (
 	"context"
 	"io"
 	"sync"
+	"time"
 
 	"golang.org/x/net/http2/hpack"
 
 	"firma/internal/intent"
 	"firma/internal/verdict"
 )
+
+// maxDiscard is how much of a body is taken that nobody wants.
+const maxDiscard = 1 << 20
 
 // stream is one request of the client. Its goroutine judges and carries it out
 // (dispatch.go).
@@ -53,6 +57,7 @@ func (st *stream) take(p []byte, size int, end bool) {
 		return
 	}
 	if st.remoteEnded = end; st.unwanted {
+		st.discard(size)
 		return
 	}
 	if st.at > 0 && len(st.body)+len(p) > cap(st.body) {
@@ -62,6 +67,43 @@ func (st *stream) take(p []byte, size int, end bool) {
 	st.body = append(st.body, p...)
 	st.owed += size - len(p)
 	st.cond.Broadcast()
+}
+
+// discard gives the window of what nobody reads back, up to a limit. It needs c.mu.
+func (st *stream) discard(size int) {
+	st.owed += size
+	if st.owed >= streamWindow/2 && !st.remoteEnded && st.received < maxDiscard {
+		st.c.out = appendWindow(st.c.out, st.id, st.owed)
+		st.open += st.owed
+		st.owed = 0
+		st.c.kick()
+	}
+	st.cond.Broadcast()
+}
+
+// linger gives a client that was answered before it had sent everything the time
+// to find out: some take a reset for a failure even when they have the answer.
+func (st *stream) linger() {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !st.localEnded || st.remoteEnded || st.err != nil {
+		return
+	}
+	st.unwanted = true
+	st.discard(len(st.body) - st.at)
+	st.body, st.at = nil, 0
+	over := false
+	timer := time.AfterFunc(lingerTime, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		over = true
+		st.cond.Broadcast()
+	})
+	defer timer.Stop()
+	for !over && !st.remoteEnded && st.err == nil {
+		st.cond.Wait()
+	}
 }
 
 // Read is the request's body for the upstream's client.
@@ -123,6 +165,14 @@ func (st *stream) resetLocked(cause error, code uint32) bool {
 	return true
 }
 
+// violatedLocked is resetLocked after a frame that must not come on this stream:
+// the client is told even if the stream has ended both ways, though it may be
+// that its goroutine has not noticed.
+func (st *stream) violatedLocked(why string, code uint32) {
+	st.c.resetLocked(st.id, code)
+	st.goneLocked(&bodyError{why})
+}
+
 // goneLocked takes the stream out of the connection; its goroutine may still run.
 func (st *stream) goneLocked(cause error) {
 	if st.err != nil {
@@ -150,6 +200,12 @@ func (st *stream) end() (cause error, sent int64) {
 	defer st.c.mu.Unlock()
 	st.active = false
 	return st.err, st.sent
+}
+
+func (st *stream) clientLeft() bool {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	return st.err == errClientLeft
 }
 
 // finish ends the stream's goroutine: a response that is not complete is reset
