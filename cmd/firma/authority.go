@@ -57,7 +57,7 @@ func authorityCommand(log *logging) *cobra.Command {
 // noCommand refuses an argument where a command could stand.
 func noCommand(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fault.New(fault.ArgumentInvalid, "unknown command "+args[0]+" for "+cmd.CommandPath(), "see: "+cmd.CommandPath()+" --help")
+		return unknownCommand(cmd, args[0])
 	}
 	return nil
 }

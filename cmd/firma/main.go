@@ -50,7 +50,8 @@ func firma(args []string) int {
 		return int(exit)
 	}
 	if fault.NameOf(err) == "" && strings.HasPrefix(err.Error(), "unknown command ") {
-		err = fault.New(fault.ArgumentInvalid, err.Error(), "see: "+cmd.CommandPath()+" --help")
+		word, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), `unknown command "`), `"`)
+		err = unknownCommand(cmd, word)
 	}
 	report(os.Stderr, err)
 	switch {
@@ -82,8 +83,9 @@ func rootCommand() *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fault.New(fault.ArgumentInvalid, err.Error(), "see: "+cmd.CommandPath()+" --help")
+		return flagError(cmd, err)
 	})
+	root.DisableSuggestions = true // ours are in the fix
 	readableHelp(root)
 	log.flags(root)
 	for _, g := range []struct {
@@ -111,7 +113,7 @@ func rootCommand() *cobra.Command {
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Annotations: map[string]string{holdsNote: use}, Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return fault.New(fault.ArgumentInvalid, fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath()), "see: "+cmd.CommandPath()+" --help")
+			return unknownCommand(cmd, args[0])
 		}
 		return cmd.Help()
 	}}
@@ -123,7 +125,7 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return fault.New(fault.ArgumentInvalid, err.Error(), "see: "+cmd.CommandPath()+" --help")
+			return fault.New(fault.ArgumentInvalid, err.Error(), "write: "+cmd.UseLine()+"; see: "+cmd.CommandPath()+" --help")
 		}
 		return nil
 	}

@@ -63,6 +63,9 @@ func (o *runOptions) check(args []string) error {
 			return fault.Wrap(err, "ArgumentInvalid", "--allow "+a+" names no destination", "write HOST or HOST:PORT, as in --allow example.com")
 		}
 	}
+	if o.startupTimeout < 0 {
+		return fault.New(fault.ArgumentInvalid, fmt.Sprintf("--sidecar-startup-timeout-secs %d is no time to wait", o.startupTimeout), "give a number of seconds; 0 is the default, 10")
+	}
 	return launch.CheckBackend(o.backend)
 }
 
