@@ -38,7 +38,7 @@ var refusals = []refusal{
 	denied("http://localhost/x", "egress", "DestinationForbidden", "localhost/x", "[sidecar.egress]"),
 	denied("CONNECT:localhost:443", "egress", "DestinationForbidden", "localhost", "[sidecar.egress]"),
 	denied("http://metadata.google.internal/x", "request", "DestinationForbidden", "metadata.google.internal/x", "[sidecar.egress]"),
-	denied("http://plain.test/a%2fb", "request", "MalformedRequest", "malformed", ""),
+	denied("http://plain.test/a%2f..%2fb", "request", "MalformedRequest", "malformed", ""),
 	denied("http://plain.test/../x", "request", "MalformedRequest", "malformed", ""),
 	denied("CONNECT:secure.test", "request", "MalformedRequest", "malformed", ""),
 	aborted("http://down.test/x", "CONNECTOR_FAILURE", "down.test/x"),

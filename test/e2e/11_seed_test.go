@@ -101,8 +101,11 @@ func profilesMounts(t *testing.T, s *stage) {
 			t.Errorf("generic shows /%s", name)
 		}
 	}
-	if got := s.lines(t, sh(`ls -A ~ /var/tmp /run | grep -v : | tr -d '\n'; echo end`)); !slices.Equal(got, []string{"end"}) {
+	if got := s.lines(t, sh(`ls -A ~ /var/tmp /run | grep -v : | tr -d '\n'; echo end`)); !slices.Equal(got, []string{"firmaend"}) { // /run/firma: whom to trust
 		t.Errorf("the private directories hold %q", got)
+	}
+	if got := s.lines(t, sh(`grep -rl PRIVATE /run/firma; echo end`)); !slices.Equal(got, []string{"end"}) {
+		t.Errorf("/run/firma holds a secret: %q", got)
 	}
 	write := `for d in . /usr /etc / /usr/local; do touch $d/new 2>/dev/null && echo $d; done; touch ~/x /tmp/x && echo private`
 	if got := s.lines(t, sh(write)); !slices.Equal(got, []string{"private"}) {
@@ -137,7 +140,7 @@ func noToken(t *testing.T, s *stage) {
 
 func noEnvironment(t *testing.T, s *stage) {
 	word := canary.Value()
-	p := sh("bash search.sh " + canary.Backwards(word) + "; env | cut -d= -f1 | sort | tr '\n' ' '")
+	p := sh("bash search.sh " + canary.Backwards(word) + "; env | grep -v '=/run/firma/' | cut -d= -f1 | sort | tr '\n' ' '")
 	for _, name := range []string{"AWS_SECRET_ACCESS_KEY", "ANTHROPIC_API_KEY", "GITHUB_TOKEN", "MY_OWN", "LD_PRELOAD_X", "BASH_ENV_X", "EDITOR"} {
 		p.env = append(p.env, name+"="+word)
 	}
@@ -146,7 +149,7 @@ func noEnvironment(t *testing.T, s *stage) {
 		t.Errorf("found in %q", got)
 	}
 	known := strings.Fields(`ALL_PROXY FIRMA_AGENT_ID FIRMA_RUN_PROFILE FIRMA_RUN_SANDBOX_ID FIRMA_RUN_SESSION_ID HOME HTTPS_PROXY HTTP_PROXY
-		LANG LOGNAME NODE_USE_ENV_PROXY NO_PROXY PATH PWD SHELL SHLVL TERM USER _ all_proxy http_proxy https_proxy no_proxy`)
+		LANG LOGNAME DENO_TLS_CA_STORE JAVA_TOOL_OPTIONS NODE_USE_ENV_PROXY NO_PROXY PATH PWD SHELL SHLVL TERM USER _ all_proxy http_proxy https_proxy no_proxy`)
 	for _, name := range strings.Fields(got[len(got)-1]) {
 		if !slices.Contains(known, name) {
 			t.Errorf("there is a variable %s", name)
