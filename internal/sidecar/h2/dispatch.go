@@ -119,7 +119,7 @@ func (x *exchange) run() uint32 {
 }
 
 func (x *exchange) record(err error) {
-	cause, sent := x.end()
+	sent, cause := x.end()
 	x.res.RequestBytes += sent
 	if err != nil {
 		x.res.Abort, x.res.Detail = explain(err, cause)
@@ -129,7 +129,7 @@ func (x *exchange) record(err error) {
 
 // failed ends an exchange that broke before the response head.
 func (x *exchange) failed(err error) uint32 {
-	cause, _ := x.end()
+	_, cause := x.end()
 	code, detail := explain(err, cause)
 	if !refusal.IsAbort(code) && cause == nil {
 		d := x.c.srv.cfg.Enforcer.Refuse(x.ctx, &x.call, x.d, code, detail)

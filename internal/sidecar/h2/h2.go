@@ -87,7 +87,6 @@ type Server struct {
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
 	draining bool
-	closed   bool // Drain lost its patience
 	wg       sync.WaitGroup
 }
 

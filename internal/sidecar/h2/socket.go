@@ -65,11 +65,12 @@ func (x *exchange) socket() uint32 {
 // carry runs both directions until the upstream's has ended.
 func (x *exchange) carry(up io.ReadWriteCloser, compressed bool) error {
 	result := make(chan error, 1)
+	upward := websocket.NewWriter(up, websocket.Client, compressed)
 	go func() {
 		defer x.c.srv.recover("websocket")
 		err := errCut
 		defer func() { result <- err }()
-		err = x.carryUp(up, compressed)
+		err = x.carryUp(up, upward)
 	}()
 	down := websocket.NewWriter(toClient{x}, websocket.Server, compressed)
 	err := copyTo(down, up)
@@ -84,13 +85,15 @@ func (x *exchange) carry(up io.ReadWriteCloser, compressed bool) error {
 	if uerr := <-result; uerr != nil && !errors.Is(uerr, errDone) {
 		err = uerr // it came first: the upstream is closed by it
 	}
+	if upward.Closed() && down.Closed() && x.clientLeft() {
+		return nil // they have said goodbye; how the stream ends does not matter
+	}
 	return err
 }
 
 // carryUp sends what the client sends, as far as it is frames. When it returns,
 // the upstream is closed or soon will be.
-func (x *exchange) carryUp(up io.ReadWriteCloser, compressed bool) error {
-	w := websocket.NewWriter(up, websocket.Client, compressed)
+func (x *exchange) carryUp(up io.Closer, w *websocket.Writer) error {
 	err := copyTo(w, x.stream)
 	if err == nil {
 		err = w.End()

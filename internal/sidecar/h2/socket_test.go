@@ -2,18 +2,15 @@ package h2
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
 
 	coder "github.com/coder/websocket"
 	gorilla "github.com/gorilla/websocket"
-	"golang.org/x/net/http2"
 
 	"firma/internal/sidecar/websocket"
 	"firma/internal/verdict"
@@ -22,17 +19,22 @@ import (
 // extendedClient opens WebSockets by extended CONNECT: to whoever asks for an
 // upgrade it looks like one.
 type extendedClient struct {
-	t    *http2.Transport
+	t    http.RoundTripper
 	last http.Header // of the last response
 }
 
 func newExtendedClient(t *testing.T, addr string) *extendedClient {
-	tr := &http2.Transport{DialTLSContext: func(ctx context.Context, network, _ string, _ *tls.Config) (net.Conn, error) {
-		d := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: host, NextProtos: []string{"h2"}}}
-		return d.DialContext(ctx, network, addr)
-	}}
-	t.Cleanup(tr.CloseIdleConnections)
-	return &extendedClient{t: tr}
+	c, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: roots, ServerName: host, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := &http.Transport{ForceAttemptHTTP2: true}
+	tr.CloseIdleConnections() // has it set up HTTP/2
+	t.Cleanup(func() {
+		tr.CloseIdleConnections()
+		c.Close()
+	})
+	return &extendedClient{t: tr.TLSNextProto["h2"](host+":443", c)}
 }
 
 func (e *extendedClient) RoundTrip(req *http.Request) (*http.Response, error) {

@@ -195,11 +195,11 @@ func (st *stream) begin(d verdict.Decision) bool {
 
 // end marks it as over and returns why the stream was cut, if it was, and how much
 // of the body was sent.
-func (st *stream) end() (cause error, sent int64) {
+func (st *stream) end() (sent int64, cause error) {
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()
 	st.active = false
-	return st.err, st.sent
+	return st.sent, st.err
 }
 
 func (st *stream) clientLeft() bool {
