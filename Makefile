@@ -5,7 +5,7 @@ VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo un
 BUILD      = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test check test-unit test-e2e test-escape test-conformance bench bench-peers build-peers fuzz deps deps-test clean
+.PHONY: help build demo test check test-unit test-e2e test-escape test-conformance bench bench-peers build-peers soak fuzz deps deps-test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,10 @@ bench: build ## speed, as ratios against a baseline in the same run
 
 bench-peers: build build-peers ## firma beside other proxies and sandboxes
 	@flock /tmp/firma-e2e.lock bin/bench $(BENCH)
+
+soak: build ## mixed traffic for DURATION (30m): flat memory and descriptors, logs that verify
+	$(BUILD) -o bin/bench ./test/bench
+	@bin/bench soak -duration $(or $(DURATION),30m)
 
 build-peers:
 	@scripts/deps.sh peers

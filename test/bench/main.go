@@ -1,8 +1,8 @@
 //go:build linux
 
 // Command bench measures firma beside other proxies and sandboxes, in turns and
-// in one run: docs/performance.md says how and what came out. As `bench client`
-// it is the client inside a sandbox.
+// in one run: docs/performance.md says how and what came out. As `bench soak`
+// it drives firma for a while; `bench client` and `bench churn` run in sandboxes.
 package main
 
 import (
@@ -13,8 +13,15 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "client" {
-		exit(client(os.Args[2:]))
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "client":
+			exit(client(os.Args[2:]))
+		case "churn":
+			exit(churn(os.Args[2:]))
+		case "soak":
+			exit(soak(os.Args[2:]))
+		}
 	}
 	var o options
 	flag.StringVar(&o.firma, "firma", "bin/firma", "the firma to measure")

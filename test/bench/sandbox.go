@@ -33,15 +33,8 @@ type sandbox struct {
 func (e *env) measureSandboxes() error {
 	fmt.Printf("inside the sandbox: %d rounds of %v, %d connections\n", e.rounds, e.time, e.conns)
 	project := filepath.Join(e.dir, "project")
-	if err := os.MkdirAll(project, 0o755); err != nil {
-		return err
-	}
-	self, err := os.ReadFile("/proc/self/exe")
+	bench, err := e.plant(project)
 	if err != nil {
-		return err
-	}
-	bench := filepath.Join(project, "bench")
-	if err := os.WriteFile(bench, self, 0o755); err != nil {
 		return err
 	}
 	_, port, _ := strings.Cut(e.origin, ":")
@@ -85,6 +78,19 @@ func (e *env) measureSandboxes() error {
 	}
 	t.print("req/s", "tunnels/s")
 	return nil
+}
+
+// plant puts this program into a project directory.
+func (e *env) plant(project string) (string, error) {
+	if err := os.MkdirAll(project, 0o755); err != nil {
+		return "", err
+	}
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		return "", err
+	}
+	bench := filepath.Join(project, "bench")
+	return bench, os.WriteFile(bench, self, 0o755)
 }
 
 func (s *sandbox) start(e *env, client []string, dir string) error {

@@ -28,6 +28,20 @@ func TestDirectTraffic(t *testing.T) {
 	}
 }
 
+func TestWebSocketDirect(t *testing.T) {
+	o, err := NewOrigin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	c := Churn{Path: Path{Host: o.Addr(), Tun: o.Addr()}}
+	for _, f := range []func() error{c.webSocket, c.slow} {
+		if err := f(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestProcess(t *testing.T) {
 	if d, err := CPU(os.Getpid()); err != nil || d <= 0 {
 		t.Errorf("CPU: %v, %v", d, err)

@@ -4,6 +4,7 @@ package load
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -93,7 +94,15 @@ func serve(c net.Conn) {
 		}
 		return
 	}
-	for skipHead(in) == nil {
+	for {
+		upgrade, err := skipHead(in)
+		if err != nil {
+			return
+		}
+		if upgrade {
+			echoWebSocket(c, in)
+			return
+		}
 		if _, err := io.WriteString(c, Reply); err != nil {
 			return
 		}
@@ -111,12 +120,14 @@ func skipRecord(in *bufio.Reader) error {
 	return err
 }
 
-func skipHead(in *bufio.Reader) error {
+// skipHead reads a request head and tells whether it asks for a WebSocket.
+func skipHead(in *bufio.Reader) (upgrade bool, err error) {
 	for {
 		line, err := in.ReadSlice('\n')
 		if err != nil || len(line) == 2 {
-			return err
+			return upgrade, err
 		}
+		upgrade = upgrade || len(line) > 8 && bytes.EqualFold(line[:8], []byte("upgrade:"))
 	}
 }
 
