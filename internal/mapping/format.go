@@ -22,6 +22,12 @@ func Format(rules []Rule) []byte {
 		if len(r.Query) > 0 {
 			b.WriteString(" }\n")
 		}
+		for i, word := range r.TunnelAccepts {
+			b.WriteString([]string{"tunnel_accepts = [", ", "}[min(i, 1)] + quote(word))
+		}
+		if len(r.TunnelAccepts) > 0 {
+			b.WriteString("]\n")
+		}
 		line(&b, "action_class", string(r.ActionClass))
 	}
 	return []byte(b.String())

@@ -36,6 +36,9 @@ func (p *parser) ruleKey(key string, place int, e *unstable.Node) {
 		r.Path = p.text(key, place, e.Value())
 	case "action_class":
 		r.ActionClass = action.Class(p.text(key, place, e.Value()))
+	case "tunnel_accepts":
+		p.claim(key, place)
+		r.TunnelAccepts = p.words(key, place, e.Value())
 	case "query":
 		p.claim(key, place)
 		p.inline(place, e.Value())
@@ -45,7 +48,7 @@ func (p *parser) ruleKey(key string, place int, e *unstable.Node) {
 			p.condition(lastKey(e), place, e.Value())
 			return
 		}
-		p.complain(place, invalidRules, "unknown key %q%s", key, suggest(key, "method", "host", "path", "query", "action_class"))
+		p.complain(place, invalidRules, "unknown key %q%s", key, suggest(key, "method", "host", "path", "query", "action_class", "tunnel_accepts"))
 	}
 }
 
@@ -77,6 +80,25 @@ func (p *parser) text(key string, place int, v *unstable.Node) string {
 		p.complain(place, invalidRules, "%s is empty; leave the key out instead", key)
 	}
 	return string(v.Data)
+}
+
+// words reads a list of strings that is not empty.
+func (p *parser) words(key string, place int, v *unstable.Node) (words []string) {
+	if v.Kind != unstable.Array {
+		p.complain(place, invalidRules, `%s must be a list, as in %s = ["missing_sni"]`, key, key)
+		return nil
+	}
+	for it := v.Children(); it.Next(); {
+		if it.Node().Kind != unstable.String {
+			p.complain(place, invalidRules, "%s must hold strings", key)
+			return nil
+		}
+		words = append(words, string(it.Node().Data))
+	}
+	if len(words) == 0 {
+		p.complain(place, invalidRules, "%s is empty; leave the key out instead", key)
+	}
+	return words
 }
 
 func (p *parser) inline(place int, v *unstable.Node) {

@@ -5,6 +5,7 @@ import (
 
 	"firma/internal/action"
 	"firma/internal/fault"
+	"firma/internal/verdict"
 )
 
 // The sources of the rules that firma itself makes.
@@ -49,5 +50,8 @@ func bothWays(h hostPattern, class action.Class, source string, grant bool) []Ru
 	r := Rule{Host: h.String(), ActionClass: class, Source: source, Grant: grant}
 	tunnel := r
 	tunnel.Method = "CONNECT"
+	if grant && h.key != h.name { // the operator named a port: what is spoken there is theirs
+		tunnel.TunnelAccepts = verdict.AcceptsWords()
+	}
 	return []Rule{tunnel, r}
 }

@@ -15,7 +15,11 @@ type Rule struct {
 	Path        string            // whole segments; "*" is one segment, a last "**" is the rest
 	Query       map[string]string // decoded; every pair must be in the query exactly once
 	ActionClass action.Class
-	Source      string // "file:line", "shipped:github", "registry:npm" or "--allow"
+
+	// TunnelAccepts are what a tunnel may show in its first bytes besides a
+	// ClientHello for its own host: words of verdict.ParseAccepts. CONNECT only.
+	TunnelAccepts []string
+	Source        string // "file:line", "shipped:github", "registry:npm" or "--allow"
 
 	// Grant marks a rule that the operator gave for this run by --allow. Beside
 	// it no other rule with the same key counts, and for its host it decides what

@@ -91,8 +91,7 @@ func (t *Table) classifyTunnel(c *intent.Call) (*rule, Coverage) {
 	if c.Host == "" {
 		return nil, Refused
 	}
-	var all tunnel
-	t.match(c.HostKey(), c.Host, func(b *bucket) { all.join(b.tunnel) })
+	all := t.tunnelOf(c)
 	if r := all.rule(); r != nil {
 		return r, Mapped
 	}

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -9,6 +10,7 @@ import (
 	"firma/internal/action"
 	"firma/internal/fault"
 	"firma/internal/nearest"
+	"firma/internal/verdict"
 )
 
 // The names of the faults that this package returns.
@@ -23,10 +25,11 @@ const (
 // rule is a compiled Rule. It never changes once made.
 type rule struct {
 	Rule
-	host  hostPattern
-	path  pathPattern
-	pairs []pair
-	score int
+	host    hostPattern
+	path    pathPattern
+	pairs   []pair
+	score   int
+	accepts verdict.Accepts
 }
 
 // fieldError says what is wrong with one key of a rule.
@@ -59,6 +62,9 @@ func compile(r Rule) (*rule, *fieldError) {
 		return nil, ferr
 	}
 	c.pairs = sortedPairs(r.Query)
+	if ferr := c.settleAccepts(); ferr != nil {
+		return nil, ferr
+	}
 	if ferr := c.settleTunnel(); ferr != nil {
 		return nil, ferr
 	}
@@ -79,6 +85,22 @@ func (c *rule) settleTunnel() *fieldError {
 		return invalid("query", "a tunnel shows no query; leave it out for CONNECT")
 	}
 	c.path = pathPattern{rest: true}
+	return nil
+}
+
+func (c *rule) settleAccepts() *fieldError {
+	for i, word := range c.TunnelAccepts {
+		a, ok := verdict.ParseAccepts(word)
+		switch {
+		case c.Method != "CONNECT":
+			return invalid("tunnel_accepts", "only a rule with method CONNECT has it")
+		case !ok:
+			return invalid("tunnel_accepts", fmt.Sprintf("%q is none of %s", word, strings.Join(verdict.AcceptsWords(), ", ")))
+		case slices.Contains(c.TunnelAccepts[:i], word):
+			return invalid("tunnel_accepts", word+" is there twice")
+		}
+		c.accepts |= a
+	}
 	return nil
 }
 

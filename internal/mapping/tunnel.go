@@ -4,6 +4,8 @@ import (
 	"cmp"
 
 	"firma/internal/action"
+	"firma/internal/intent"
+	"firma/internal/verdict"
 )
 
 // tunnel is what one host pattern says about a tunnel. Nobody sees what goes
@@ -14,13 +16,18 @@ type tunnel struct {
 	admits bool  // some rule matches CONNECT itself
 	best   *rule // the most powerful rule
 	grant  *rule // the operator's own, which counts alone
+	speaks *rule // the narrowest rule with method CONNECT
 }
 
 func (t *tunnel) add(r *rule) {
-	t.join(tunnel{admits: r.admitsTunnel(), best: r})
-	if r.Grant && r.Method == "CONNECT" {
-		t.grant = r
+	one := tunnel{admits: r.admitsTunnel(), best: r}
+	if r.Method == "CONNECT" {
+		one.speaks = r
+		if r.Grant {
+			one.grant = r
+		}
 	}
+	t.join(one)
 }
 
 func (t *tunnel) join(o tunnel) {
@@ -30,6 +37,9 @@ func (t *tunnel) join(o tunnel) {
 	}
 	if t.grant == nil {
 		t.grant = o.grant
+	}
+	if t.speaks == nil || o.speaks != nil && o.speaks.beats(t.speaks) {
+		t.speaks = o.speaks
 	}
 }
 
@@ -65,4 +75,39 @@ func (t *tunnel) rule() *rule {
 		return nil
 	}
 	return t.best
+}
+
+// accepts returns what the first bytes of a tunnel may be: as the operator's grant
+// says, else the narrowest CONNECT rule. The most powerful rule, which the tunnel
+// counts as, says nothing about it.
+func (t *tunnel) accepts() verdict.Accepts {
+	switch {
+	case t.grant != nil:
+		return t.grant.accepts
+	case t.speaks != nil:
+		return t.speaks.accepts
+	}
+	return 0
+}
+
+// TunnelAccepts returns what a tunnel to c's destination may show in its first
+// bytes besides a ClientHello for c's host.
+func (t *Table) TunnelAccepts(c *intent.Call) verdict.Accepts {
+	all := t.tunnelOf(c)
+	return all.accepts()
+}
+
+// OwnTunnel reports whether a CONNECT rule was written for c's port, other than
+// the two of the web: what is spoken there is decided by host and port.
+func (t *Table) OwnTunnel(c *intent.Call) bool {
+	all := t.tunnelOf(c)
+	return c.Port != 80 && c.Port != 443 && (all.grant != nil || all.speaks != nil)
+}
+
+func (t *Table) tunnelOf(c *intent.Call) (all tunnel) {
+	if c.Host == "" {
+		return all
+	}
+	t.match(c.HostKey(), c.Host, func(b *bucket) { all.join(b.tunnel) })
+	return all
 }

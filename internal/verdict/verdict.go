@@ -116,6 +116,9 @@ type Decision struct {
 
 	// RedactHeaders are removed from the dispatched request (outcome Modify).
 	RedactHeaders []string
+	// Accepts is for a tunnel: what its first bytes may be besides the ClientHello
+	// for its host.
+	Accepts Accepts
 	// RetryAfter accompanies Defer.
 	RetryAfter time.Duration
 }

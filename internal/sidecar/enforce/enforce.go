@@ -127,6 +127,9 @@ func (e *Enforcer) judge(ctx context.Context, j *judgement) {
 	}
 	j.d.ActionClass = string(rule.ActionClass)
 	j.info = append(j.info, "rule", rule.Source)
+	if c.Method == "CONNECT" {
+		j.d.Accepts = e.table.Load().TunnelAccepts(c)
+	}
 	if ok, reason := e.cfg.Authority.Ready(); !ok {
 		j.deny(reason, "the Authority's state has not arrived yet")
 		return

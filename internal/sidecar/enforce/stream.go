@@ -74,3 +74,7 @@ func (e *Enforcer) Contactable(c *intent.Call) bool {
 	}
 	return false
 }
+
+// OwnTunnel reports whether a CONNECT rule was written for c's port, other than
+// the two of the web.
+func (e *Enforcer) OwnTunnel(c *intent.Call) bool { return e.table.Load().OwnTunnel(c) }
