@@ -25,12 +25,13 @@ import (
 type allowAll struct{}
 
 func (allowAll) Enforce(context.Context, *intent.Call) verdict.Decision {
-	return verdict.Decision{Outcome: verdict.Allow}
+	return verdict.Decision{Outcome: verdict.Allow, Accepts: verdict.AcceptNonTLS}
 }
 func (allowAll) Admit(context.Context, *intent.Call) verdict.Decision {
 	return verdict.Decision{Outcome: verdict.Allow}
 }
 func (allowAll) Contactable(*intent.Call) bool { return true }
+func (allowAll) OwnTunnel(*intent.Call) bool   { return false }
 func (allowAll) Malformed(context.Context, string, string) verdict.Decision {
 	return verdict.Decision{}
 }

@@ -12,6 +12,9 @@ import (
 // read makes the canonical call of a request in absolute form. hint accompanies
 // an error whose sender seems not to know that it talks to a proxy.
 func (c *conn) read() (hint string, err error) {
+	if c.fixed != nil {
+		return "", c.readFixed()
+	}
 	if t := c.req.Target; t[0] == '/' || t[0] == '*' {
 		return selfHint, &intent.Error{Why: "the request target names no host, and firma's proxy serves nothing itself"}
 	}

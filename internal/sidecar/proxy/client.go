@@ -32,7 +32,7 @@ type client struct {
 // watch starts the goroutine.
 func (x *exchange) watch() {
 	w := &client{c: x.c, u: x.u, body: &x.body, done: make(chan struct{}), chunked: x.c.req.Framing == http1.Chunked}
-	w.up.to = x.u.nc
+	w.up.to, w.up.join = x.u.nc, x.u.key.tls
 	w.complete.Store(x.inline)
 	w.pumped.Store(x.inline)
 	x.watched = w
@@ -68,7 +68,7 @@ func (w *client) run() {
 
 func (w *client) fail(err error) {
 	w.err = err
-	w.u.nc.Close()
+	under(w.u.nc).Close()
 }
 
 // pump sends what is left of the request body, each piece as soon as it is there.
@@ -135,9 +135,9 @@ func (w *client) stop() (complete bool) {
 		w.u.nc.SetWriteDeadline(time.Now().Add(lingerTime))
 		defer w.u.nc.SetWriteDeadline(time.Time{})
 	default:
-		w.u.nc.Close()
+		under(w.u.nc).Close()
 	}
-	w.c.nc.SetReadDeadline(past)
+	w.c.raw.SetReadDeadline(past)
 	<-w.done
 	w.c.setReadDeadline(time.Time{})
 	return w.complete.Load() && w.err == nil

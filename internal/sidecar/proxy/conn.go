@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -11,7 +12,9 @@ import (
 	"time"
 
 	"firma/internal/intent"
+	"firma/internal/sidecar/hello"
 	"firma/internal/sidecar/http1"
+	"firma/internal/sidecar/proxy/socks"
 	"firma/internal/verdict"
 )
 
@@ -20,12 +23,18 @@ import (
 type conn struct {
 	srv  *Server
 	ctx  context.Context
-	nc   net.Conn
+	raw  net.Conn // as accepted
+	nc   net.Conn // what is read and written: raw, or the TLS on it
 	in   *http1.Reader
 	out  sink
 	req  http1.Request
 	call intent.Call
 	x    exchange
+
+	way    way          // by which a stream was asked for, and a refusal is told
+	code   byte         // of a SOCKS refusal, 0 for the usual one
+	fixed  *destination // of all requests: the stream is looked into
+	origin func(net.Conn) (string, uint16, error)
 
 	idle     atomic.Bool // waiting for the first byte of a request
 	deadline time.Time   // of reads, as last set; zero for none
@@ -39,26 +48,42 @@ type conn struct {
 }
 
 func newConn(ctx context.Context, s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, ctx: ctx, nc: nc, in: http1.NewReader(nc)}
+	c := &conn{srv: s, ctx: ctx, nc: nc, raw: nc, in: http1.NewReader(nc)}
 	c.out.to = nc
 	c.x.c = c
 	return c
 }
 
+// step is what comes next on a connection.
+type step uint8
+
+const (
+	over      step = iota // its end
+	again                 // a request
+	tunnelled             // a tunnel: x is connected
+	framed                // HTTP/2
+)
+
+// serve runs the connection. Tunnels and HTTP/2 are served from here, so that no
+// frame of what led there stays for hours.
 func (c *conn) serve() {
 	defer c.releaseBuffers()
-	for c.next() {
-		again := false
-		if string(c.req.Method) == "CONNECT" {
-			var connected bool
-			if connected, again = c.connect(); connected {
-				c.x.tunnel()
-			}
-		} else {
-			again = c.request()
-		}
-		if !again {
+	for s := c.enter(); ; {
+		switch s {
+		case over:
 			return
+		case tunnelled:
+			c.x.tunnel()
+			return
+		case framed:
+			c.srv.cfg.HTTP2.ServeConn(c.ctx, c.nc.(*tls.Conn), c.fixed.host, c.fixed.port)
+			return
+		}
+		if !c.next() {
+			return
+		}
+		if s = c.one(); s != again {
+			continue
 		}
 		c.in.Narrow()
 		c.out.release()
@@ -68,13 +93,42 @@ func (c *conn) serve() {
 	}
 }
 
+// enter looks at what the client begins with.
+func (c *conn) enter() step {
+	if c.origin != nil {
+		return c.captured()
+	}
+	if !c.await() {
+		return over
+	}
+	if v := c.in.Buffered()[0]; v == socks.Version5 || v == socks.Version4 {
+		return c.socks()
+	}
+	return again
+}
+
+// one judges the request that was read and carries the verdict out.
+func (c *conn) one() step {
+	if c.fixed == nil && string(c.req.Method) == "CONNECT" {
+		return c.connect()
+	}
+	return goOn(c.request())
+}
+
+func goOn(can bool) step {
+	if can {
+		return again
+	}
+	return over
+}
+
 // next reads the next request head; false ends the connection.
 func (c *conn) next() bool {
 	c.call = intent.Call{}
 	for timed := false; ; {
 		done, err := c.in.Request(&c.req)
 		if err != nil {
-			c.malformed("http", why(err), "")
+			c.malformed(c.transport(), why(err), "")
 			return false
 		}
 		if done {
@@ -109,7 +163,7 @@ func (c *conn) await() bool {
 func (c *conn) more() bool {
 	err := c.in.Fill()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.malformed("http", "the request head did not arrive in time", "")
+		c.malformed(c.transport(), "the request head did not arrive in time", "")
 	}
 	return err == nil
 }
@@ -125,13 +179,13 @@ func (c *conn) setIdleDeadline() {
 
 func (c *conn) setReadDeadline(t time.Time) {
 	c.deadline = t
-	c.nc.SetReadDeadline(t)
+	c.raw.SetReadDeadline(t)
 }
 
 // wakeIdle ends the wait for a request that has not begun.
 func (c *conn) wakeIdle() {
 	if c.idle.Load() {
-		c.nc.SetReadDeadline(past)
+		c.raw.SetReadDeadline(past)
 	}
 }
 
@@ -147,10 +201,14 @@ func why(err error) string {
 	if errors.As(err, &i) {
 		return i.Why
 	}
+	var t *hello.Error
+	if errors.As(err, &t) {
+		return "the ClientHello is malformed: " + t.Why
+	}
 	return err.Error()
 }
 
-// begin marks a dispatch to peer as under way; false if it must not be, since
+// begin marks a dispatch to peer, which is no TLS, as under way; false if it must not be, since
 // the connection was cut.
 func (c *conn) begin(d verdict.Decision, peer net.Conn) bool {
 	c.mu.Lock()
@@ -176,7 +234,7 @@ func (c *conn) cut() {
 
 func (c *conn) cutLocked() {
 	c.ended = true
-	c.nc.Close()
+	c.raw.Close()
 	if c.peer != nil {
 		c.peer.Close()
 	}
@@ -206,12 +264,25 @@ func (c *conn) linger() {
 	if c.out.flush() != nil || !closeWrite(c.nc) {
 		return
 	}
+	if c.nc != c.raw {
+		closeWrite(c.raw) // TLS said that it is the end; not all clients listen
+	}
 	c.in.Release()
-	c.nc.SetReadDeadline(time.Now().Add(lingerTime))
+	c.raw.SetReadDeadline(time.Now().Add(lingerTime))
 	io.CopyN(io.Discard, c.nc, lingerBytes)
 }
 
 func closeWrite(nc net.Conn) bool {
 	h, ok := nc.(interface{ CloseWrite() error })
 	return ok && h.CloseWrite() == nil
+}
+
+// under returns the connection that TLS runs on. To end a connection at once, it is
+// that one which is closed: closing TLS says goodbye first, and may have to wait
+// for whoever does not listen.
+func under(nc net.Conn) net.Conn {
+	if tc, ok := nc.(*tls.Conn); ok {
+		return tc.NetConn()
+	}
+	return nc
 }

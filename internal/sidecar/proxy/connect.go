@@ -12,29 +12,15 @@ import (
 
 var errClientLeft = errors.New("proxy: client left")
 
-// connect judges a CONNECT and connects, after which the tunnel is to be carried;
-// otherwise again says whether the connection goes on. The tunnel is not carried
-// from here, so that the frame of this function does not stay for hours.
-func (c *conn) connect() (connected, again bool) {
+// connect judges a CONNECT and opens the stream that it asks for.
+func (c *conn) connect() step {
 	if err := c.readConnect(); err != nil {
 		c.malformed("connect", why(err), "")
-		return false, false
+		return over
 	}
-	// Bytes right behind the head are meant for the tunnel: without one, there is
+	// Bytes right behind the head are meant for the stream: without one, there is
 	// no telling where the next request starts.
-	again = len(c.in.Buffered()) == 0
-	d := c.srv.cfg.Enforcer.Enforce(c.ctx, &c.call)
-	if !d.Outcome.Dispatches() {
-		return false, c.deny(d, again)
-	}
-	x := &c.x
-	x.reset(d)
-	x.inline = again
-	if err := x.connect(true); err != nil {
-		return false, x.notConnected(err)
-	}
-	x.res.Status, x.res.Latency = 200, time.Since(x.start)
-	return true, false
+	return c.open(len(c.in.Buffered()) == 0)
 }
 
 func (c *conn) readConnect() (err error) {
@@ -50,18 +36,15 @@ func (c *conn) readConnect() (err error) {
 	return sameHost(&c.call, c.req.Host)
 }
 
-// tunnel answers 200 and splices. What the client sent behind the head goes first.
+// tunnel accepts the stream and carries it. What the client sent already goes
+// first.
 func (x *exchange) tunnel() {
 	c := x.c
+	x.res.Status, x.res.Latency = 200, time.Since(x.start)
 	c.setReadDeadline(time.Time{})
-	c.out.put(append(c.out.bytes(), "HTTP/1.1 200 Connection Established\r\n\r\n"...))
-	err := c.out.flush()
-	early := c.in.Buffered()
-	if err == nil && len(early) > 0 {
-		_, err = x.u.nc.Write(early)
-	}
-	t := tunnel{srv: c.srv, client: c.nc, upstream: x.u.nc, sent: int64(len(early))}
-	c.releaseBuffers()
+	err := c.accept()
+	t := tunnel{srv: c.srv, client: c.nc, upstream: x.u.nc, opening: newOpening(&c.call, x.d.Accepts, c.in)}
+	c.releaseAround()
 	if err == nil {
 		err = t.run()
 	}
@@ -72,6 +55,14 @@ func (x *exchange) tunnel() {
 // use for.
 func (c *conn) releaseBuffers() {
 	c.in.Release()
+	c.releaseAround()
+}
+
+// releaseAround is releaseBuffers without what is not read yet.
+func (c *conn) releaseAround() {
+	if len(c.in.Buffered()) == 0 {
+		c.in.Release()
+	}
 	c.out.release()
 	c.req.Fields = nil
 	c.x.resp, c.x.body, c.x.reply, c.x.msg = http1.Response{}, http1.Body{}, http1.Body{}, nil

@@ -198,7 +198,6 @@ var malformedWire = map[string]string{
 	"NUL in the host":             "CONNECT evil.test\x00.api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
 	"HTTP/2 preface":              "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 	"TLS":                         "\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03",
-	"SOCKS5":                      "\x05\x01\x00",
 }
 
 func TestMalformedRequests(t *testing.T) {

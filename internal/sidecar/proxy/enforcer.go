@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"time"
 
@@ -25,6 +26,9 @@ type Enforcer interface {
 	// connected to before a call was allowed, to learn which protocols it speaks.
 	// Nothing is counted or audited.
 	Contactable(c *intent.Call) bool
+	// OwnTunnel reports whether a rule was written for tunnels to c's host on c's
+	// port, other than 80 and 443: what is spoken there is no matter of the web's.
+	OwnTunnel(c *intent.Call) bool
 	// Malformed audits bytes that never became a Call and returns the refusal.
 	// detail quotes nothing of the request.
 	Malformed(ctx context.Context, transport, detail string) verdict.Decision
@@ -56,4 +60,32 @@ type Dispatch struct {
 // is CONNECTOR_FAILURE, or CONNECTOR_TIMEOUT when it says it timed out.
 type Dialer interface {
 	Dial(ctx context.Context, host string, port uint16) (net.Conn, error)
+}
+
+// TLSDialer connects to a destination and verifies that it is the one, offering
+// protos by ALPN. Its errors are as Dialer's.
+type TLSDialer interface {
+	DialTLS(ctx context.Context, host string, port uint16, protos []string) (*tls.Conn, error)
+}
+
+// Interceptor says which hosts' streams are looked into, and how.
+type Interceptor interface {
+	Covers(host string) bool
+	// Strict reports whether a stream that can't be looked into must end.
+	Strict(host string) bool
+	// Terminate ends the client's TLS on nc, of which first was read before, as
+	// host, speaking proto.
+	Terminate(ctx context.Context, nc net.Conn, first []byte, host, proto string) (*tls.Conn, error)
+	// Known returns the protocol that a destination was last seen to speak, which
+	// Learn was told.
+	Known(host string, port uint16) (proto string, ok bool)
+	Learn(host string, port uint16, proto string)
+}
+
+// HTTP2 serves HTTP/2. Recheck and Drain are as Server's.
+type HTTP2 interface {
+	// ServeConn serves c, whose requests are all for host and port, to its end.
+	ServeConn(ctx context.Context, c *tls.Conn, host string, port uint16)
+	Recheck(still func(*intent.Call, verdict.Decision) verdict.Reason) int
+	Drain(ctx context.Context) error
 }

@@ -48,7 +48,7 @@ type exchange struct {
 func (c *conn) request() bool {
 	hint, err := c.read()
 	if err != nil {
-		c.malformed("http", why(err), hint)
+		c.malformed(c.transport(), why(err), hint)
 		return false
 	}
 	d := c.srv.cfg.Enforcer.Enforce(c.ctx, &c.call)
@@ -96,18 +96,21 @@ func (x *exchange) reset(d verdict.Decision) {
 // connect takes a connection from the pool, unless fresh, or makes one.
 func (x *exchange) connect(fresh bool) error {
 	c := x.c
-	key := poolKey{c.call.Host, c.call.Port}
+	key := poolKey{c.call.Host, c.call.Port, c.call.Transport == intent.HTTPS}
 	if x.u = nil; !fresh {
 		x.u = c.srv.pool.get(key)
 	}
 	if x.u == nil {
+		if err := c.fixed.failure(); err != nil {
+			return err
+		}
 		nc, err := c.srv.dial(c.ctx, key)
 		if err != nil {
 			return err
 		}
 		x.u = newUpstream(key, nc, c.call.Transport == intent.Connect)
 	}
-	if !c.begin(x.d, x.u.nc) {
+	if !c.begin(x.d, under(x.u.nc)) {
 		x.u.close()
 		return net.ErrClosed
 	}

@@ -26,6 +26,7 @@ type enforcer struct {
 	mu      sync.Mutex
 	decide  func(c *intent.Call) verdict.Decision // nil allows
 	admit   func(c *intent.Call) verdict.Decision // nil allows
+	own     string                                // what there is an own tunnel rule for
 	distant bool                                  // nothing is contactable
 	log     []string
 	ended   chan Dispatch // one per Dispatched, if not nil
@@ -46,7 +47,7 @@ func (e *enforcer) take() []string {
 }
 
 func (e *enforcer) Enforce(_ context.Context, c *intent.Call) verdict.Decision {
-	d := verdict.Decision{Outcome: verdict.Allow}
+	d := verdict.Decision{Outcome: verdict.Allow, Accepts: verdict.AcceptNonTLS}
 	if e.decide != nil {
 		d = e.decide(c)
 	}
@@ -67,6 +68,8 @@ func (e *enforcer) Admit(_ context.Context, c *intent.Call) verdict.Decision {
 }
 
 func (e *enforcer) Contactable(*intent.Call) bool { return !e.distant }
+
+func (e *enforcer) OwnTunnel(c *intent.Call) bool { return e.own == c.HostPort() }
 
 func (e *enforcer) Malformed(_ context.Context, transport, detail string) verdict.Decision {
 	e.note("malformed %s: %s", transport, detail)

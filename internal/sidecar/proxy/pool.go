@@ -9,6 +9,7 @@ import (
 type poolKey struct {
 	host string
 	port uint16
+	tls  bool
 }
 
 // pool keeps unused upstream connections, the latest used first. A connection in

@@ -201,21 +201,21 @@ func TestPoolIsBounded(t *testing.T) {
 	defer p.close()
 	var far []net.Conn
 	for i := range 3 {
-		u, b := pipeUpstream(poolKey{"h", uint16(i)})
+		u, b := pipeUpstream(poolKey{host: "h", port: uint16(i)})
 		far = append(far, b)
 		p.put(u)
 	}
 	if p.n != 2 || !isClosed(far[2]) {
 		t.Errorf("%d kept", p.n)
 	}
-	if p.get(poolKey{"h", 0}) == nil || p.get(poolKey{"h", 0}) != nil || p.get(poolKey{"x", 0}) != nil {
+	if p.get(poolKey{host: "h", port: 0}) == nil || p.get(poolKey{host: "h", port: 0}) != nil || p.get(poolKey{host: "x", port: 0}) != nil {
 		t.Error("wrong connection")
 	}
 	p.close()
 	if !isClosed(far[1]) {
 		t.Error("close left a connection open")
 	}
-	u, b := pipeUpstream(poolKey{"h", 9})
+	u, b := pipeUpstream(poolKey{host: "h", port: 9})
 	if p.put(u); !isClosed(b) {
 		t.Error("a closed pool keeps a connection")
 	}
@@ -231,12 +231,12 @@ func isClosed(c net.Conn) bool {
 func TestPoolExpires(t *testing.T) {
 	p := newPool(10, time.Millisecond)
 	defer p.close()
-	u, b := pipeUpstream(poolKey{"h", 1})
+	u, b := pipeUpstream(poolKey{host: "h", port: 1})
 	p.put(u)
 	if !isClosed(b) {
 		t.Error("still open")
 	}
-	if p.get(poolKey{"h", 1}) != nil {
+	if p.get(poolKey{host: "h", port: 1}) != nil {
 		t.Error("an expired connection was given out")
 	}
 }

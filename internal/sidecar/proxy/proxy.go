@@ -1,13 +1,16 @@
-// Package proxy speaks HTTP/1.1 to the agent: forward-proxy requests and CONNECT
-// tunnels. It reads a request, makes the one canonical call of it, asks the
-// Enforcer, and carries the verdict out: a 403 with the reason, or a dispatch of
-// exactly what was judged. It decides nothing itself and never opens a connection
-// before the ALLOW.
+// Package proxy speaks HTTP/1.1 to the agent: forward-proxy requests, and requests
+// inside the streams it asks for by CONNECT, by SOCKS5 or, captured, by connecting.
+// It reads a request, makes the one canonical call of it, asks the Enforcer, and
+// carries the verdict out: a 403 with the reason, or a dispatch of exactly what was
+// judged. A stream that is not looked into is a call itself, and then a tunnel. It
+// decides nothing, and opens no connection before an ALLOW but where the Enforcer
+// says that some call to the destination could be allowed.
 package proxy
 
 import (
 	"errors"
 	"log/slog"
+	"net/netip"
 	"time"
 )
 
@@ -16,7 +19,17 @@ import (
 type Config struct {
 	Enforcer Enforcer
 	Dialer   Dialer
-	Log      *slog.Logger // panics and broken listeners; nothing per request
+
+	// Interceptor says which streams are looked into, with TLS for their upstream
+	// connections; nil for none. Both or neither.
+	Interceptor Interceptor
+	TLS         TLSDialer
+	// HTTP2 serves the connections on which it was agreed; nil: it is not offered.
+	HTTP2 HTTP2
+	// NameOf returns the name that a synthetic address stands for; may be nil.
+	NameOf func(netip.Addr) (string, bool)
+
+	Log *slog.Logger // panics and broken listeners; nothing per request
 
 	// MaxConns bounds the agent's connections; further ones wait in the kernel's
 	// backlog. Default 4096.
@@ -72,6 +85,9 @@ func (c *Config) setDefaults() {
 func New(cfg Config) (*Server, error) {
 	if cfg.Enforcer == nil || cfg.Dialer == nil {
 		return nil, errors.New("proxy: Enforcer and Dialer are required")
+	}
+	if (cfg.Interceptor == nil) != (cfg.TLS == nil) {
+		return nil, errors.New("proxy: Interceptor and TLS go together")
 	}
 	if cfg.HeadTimeout < 0 || cfg.IdleTimeout < 0 || cfg.ConnectTimeout < 0 || cfg.PoolIdle < 0 {
 		return nil, errors.New("proxy: head, idle, connect and pool timeouts can't be unlimited")

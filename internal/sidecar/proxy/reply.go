@@ -14,7 +14,12 @@ const selfHint = "this is firma's proxy: send the absolute URL (GET http://host/
 // deny answers with a decision that does not dispatch. again asks to keep the
 // connection; the result says whether it can be.
 func (c *conn) deny(d verdict.Decision, again bool) bool {
-	return c.reply(refusal.Settle(d), again)
+	d = refusal.Settle(d)
+	if c.way != byHTTP {
+		c.turnAway(d)
+		return false
+	}
+	return c.reply(d, again)
 }
 
 // malformed audits and answers bytes that never became a call; the connection

@@ -33,7 +33,19 @@ type Server struct {
 // Serve accepts connections from ln, which it owns, until ctx is done or Drain
 // is called; then it waits for its connections and returns nil. When ctx is done
 // the connections are cut at once. Any other return is an error of ln.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error { return s.serve(ctx, ln, nil) }
+
+// ServeStreams is Serve for connections that were meant for somebody else, whom
+// destination names for each: a host in canonical form, and a port. They are
+// streams, as those that CONNECT asks for.
+func (s *Server) ServeStreams(ctx context.Context, ln net.Listener, destination func(net.Conn) (host string, port uint16, err error)) error {
+	if destination == nil {
+		return errors.New("proxy: ServeStreams needs to know the destinations")
+	}
+	return s.serve(ctx, ln, destination)
+}
+
+func (s *Server) serve(ctx context.Context, ln net.Listener, origin func(net.Conn) (string, uint16, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() {
@@ -49,10 +61,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		}
 		ln.Close()
 	}()
-	return s.accept(ctx, ln, &wg)
+	return s.accept(ctx, ln, origin, &wg)
 }
 
-func (s *Server) accept(ctx context.Context, ln net.Listener, wg *sync.WaitGroup) error {
+func (s *Server) accept(ctx context.Context, ln net.Listener, origin func(net.Conn) (string, uint16, error), wg *sync.WaitGroup) error {
 	for delay := time.Duration(0); ; {
 		select {
 		case s.slots <- struct{}{}:
@@ -65,6 +77,7 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, wg *sync.WaitGroup
 		if err == nil {
 			delay = 0
 			c := newConn(ctx, s, nc)
+			c.origin = origin
 			s.add(c)
 			if ctx.Err() != nil {
 				c.cut() // the cut at the end of ctx may have missed it
@@ -163,6 +176,9 @@ func (s *Server) Drain(ctx context.Context) error {
 	s.mu.Unlock()
 	gone := make(chan struct{})
 	go func() {
+		if s.cfg.HTTP2 != nil {
+			_ = s.cfg.HTTP2.Drain(ctx) // its connections are ours, and ctx the same
+		}
 		s.wg.Wait()
 		close(gone)
 	}()
@@ -193,6 +209,9 @@ func (s *Server) Recheck(still func(c *intent.Call, d verdict.Decision) verdict.
 	}
 	s.mu.Unlock()
 	n := 0
+	if s.cfg.HTTP2 != nil {
+		n = s.cfg.HTTP2.Recheck(still)
+	}
 	for _, c := range conns {
 		if c.recheck(still) {
 			n++

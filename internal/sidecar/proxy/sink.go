@@ -16,10 +16,11 @@ var crlf = []byte("\r\n")
 // sink collects output for one connection, so that a head and a small body leave
 // in one write. Content too large for its buffer is written from where it lies.
 type sink struct {
-	to  net.Conn
-	buf []byte
-	vec [3][]byte
-	out net.Buffers
+	to   net.Conn
+	join bool // one write is better than three: it costs TLS a record each
+	buf  []byte
+	vec  [3][]byte
+	out  net.Buffers
 }
 
 // bytes returns the buffer to append to; set it with put.
@@ -56,6 +57,9 @@ func (s *sink) content(p []byte, chunked bool) error {
 		s.buf = b
 		return nil
 	}
+	if s.join {
+		return s.joined(b, p, chunked)
+	}
 	s.vec = [3][]byte{b, p}
 	s.out = s.vec[:2]
 	if chunked {
@@ -64,6 +68,23 @@ func (s *sink) content(p []byte, chunked bool) error {
 	}
 	_, err := s.out.WriteTo(s.to)
 	s.buf, s.vec = b[:0], [3][]byte{}
+	return err
+}
+
+// joinSize holds what one read of a body gives, with a head before it.
+const joinSize = 48 << 10
+
+var joinPool = sync.Pool{New: func() any { return new([joinSize]byte) }}
+
+func (s *sink) joined(b, p []byte, chunked bool) error {
+	s.buf = b[:0]
+	buf := joinPool.Get().(*[joinSize]byte)
+	defer joinPool.Put(buf)
+	all := append(append(buf[:0], b...), p...)
+	if chunked {
+		all = append(all, crlf...)
+	}
+	_, err := s.to.Write(all)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"firma/internal/sidecar/http1"
 	"firma/internal/sidecar/websocket"
+	"firma/internal/verdict"
 )
 
 // switched turns an exchange into a WebSocket tunnel after the upstream's 101;
@@ -53,6 +54,10 @@ func (x *exchange) switched() bool {
 func (x *exchange) closeTunnel(t *tunnel, err error) {
 	revoked := x.c.end()
 	x.u.close()
+	if t.refused != "" && revoked == verdict.None {
+		x.c.srv.cfg.Enforcer.Refuse(x.c.ctx, &x.c.call, x.d, verdict.MalformedRequest, t.refused)
+		return
+	}
 	x.res.RequestBytes, x.res.ResponseBytes = t.sent, t.received
 	x.res.Abort, x.res.Detail = t.explain(err, revoked)
 	x.record()

@@ -19,7 +19,9 @@ const (
 type tunnel struct {
 	srv              *Server
 	client, upstream net.Conn
-	sent, received   int64 // bytes to the upstream and from it, once run returned
+	sent, received   int64    // bytes to the upstream and from it, once run returned
+	opening          *opening // what the client may begin with; nil: anything
+	refused          string   // why it may not begin as it did
 	expired          atomic.Int32
 	moved            atomic.Int64 // grows with every piece carried
 	seen             int64        // moved, when the idle timer last looked
@@ -48,9 +50,11 @@ func (t *tunnel) run() error {
 		}()
 		n, err = t.carry(t.client, t.upstream)
 	}()
-	n, _ := t.carry(t.upstream, t.client)
+	if t.open() {
+		n, _ := t.carry(t.upstream, t.client)
+		t.sent += n
+	}
 	<-result
-	t.sent += n
 	return t.failure
 }
 
@@ -88,8 +92,8 @@ type writeError struct{ error }
 func (e *writeError) Unwrap() error { return e.error }
 
 func (t *tunnel) abort() {
-	t.client.Close()
-	t.upstream.Close()
+	under(t.client).Close()
+	under(t.upstream).Close()
 }
 
 // limit starts the timers of the tunnel and returns what stops them.

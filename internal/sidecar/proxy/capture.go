@@ -1,0 +1,48 @@
+package proxy
+
+import (
+	"net"
+	"strconv"
+	"time"
+
+	"firma/internal/intent"
+)
+
+// serverFirst is how long a captured client may be silent before its protocol is
+// taken for one in which the server speaks first.
+const serverFirst = 200 * time.Millisecond
+
+// captured serves a connection that was meant for somebody else.
+func (c *conn) captured() step {
+	c.way = unasked
+	host, port, err := c.origin(c.raw)
+	if err == nil {
+		c.call, err = intent.FromAuthority(net.JoinHostPort(host, strconv.Itoa(int(port))))
+	}
+	if err != nil {
+		c.malformed("capture", "where the connection was meant to go is not known", "")
+		return over
+	}
+	looked := c.looked()
+	if !looked && c.srv.cfg.Enforcer.OwnTunnel(&c.call) {
+		return c.openTunnel(false)
+	}
+	until := time.Now().Add(serverFirst)
+	if port == 80 || port == 443 { // of the web, where the client speaks first
+		if until = (time.Time{}); !c.await() {
+			return over
+		}
+	}
+	switch c.look(until) {
+	case isTLS:
+		if !looked {
+			return c.openTunnel(false)
+		}
+		return c.open(false)
+	case isHTTP:
+		return c.speak(intent.HTTP)
+	case other:
+		return c.openTunnel(false)
+	}
+	return over
+}

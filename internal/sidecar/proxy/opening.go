@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"net"
+	"time"
+
+	"firma/internal/intent"
+	"firma/internal/sidecar/hello"
+	"firma/internal/sidecar/http1"
+	"firma/internal/verdict"
+)
+
+// opening is what a tunnel may begin with.
+type opening struct {
+	host    string
+	ip      bool // host is an address, which no ClientHello names
+	web     bool // port 443: it must be TLS
+	accepts verdict.Accepts
+	in      *http1.Reader // of the client
+}
+
+func newOpening(c *intent.Call, accepts verdict.Accepts, in *http1.Reader) *opening {
+	return &opening{host: c.Host, ip: c.IsIP, web: c.Port == 443, accepts: accepts, in: in}
+}
+
+// open looks at what the client says first and passes it on; false ends the
+// tunnel. Nothing is held while the client is silent.
+func (t *tunnel) open() bool {
+	o := t.opening
+	if o == nil {
+		return true
+	}
+	t.opening = nil
+	defer o.in.Release()
+	if t.refused = o.look(t.client, t.srv.cfg.HeadTimeout); t.refused != "" {
+		if b := o.in.Buffered(); len(b) > 0 && hello.Begins(b) {
+			sendAlert(t.client)
+		}
+		t.abort()
+		return false
+	}
+	b := o.in.Buffered()
+	if len(b) == 0 {
+		return true
+	}
+	if _, err := t.upstream.Write(b); err != nil {
+		t.broke(&writeError{err}, false)
+		return false
+	}
+	t.sent += int64(len(b))
+	t.moved.Add(int64(len(b)))
+	return true
+}
+
+// look reads what must be judged and returns why it is refused. The end of the
+// client is none: carrying the tunnel will find it.
+func (o *opening) look(client net.Conn, patience time.Duration) string {
+	if len(o.in.Buffered()) == 0 {
+		if b, known := peek(client); known && b != hello.FirstByte {
+			return o.notTLS()
+		}
+		if o.in.Fill() != nil {
+			return ""
+		}
+	}
+	client.SetReadDeadline(time.Now().Add(patience))
+	defer client.SetReadDeadline(time.Time{})
+	for len(o.in.Buffered()) < 2 && hello.Begins(o.in.Buffered()) { // one byte is not enough to tell
+		if err := o.in.Fill(); err != nil {
+			return o.late(err)
+		}
+	}
+	if !hello.Begins(o.in.Buffered()) {
+		return o.notTLS()
+	}
+	h, err := readHello(o.in)
+	switch {
+	case err == nil:
+		return o.judge(&h)
+	case !isHello(err):
+		return o.late(err)
+	case o.accepts.Has(verdict.AcceptNonTLS):
+		return ""
+	}
+	return why(err)
+}
+
+func (o *opening) late(err error) string {
+	if isTimeout(err) {
+		return lateHello
+	}
+	return "the client left in the middle of its ClientHello"
+}
+
+const lateHello = "the ClientHello did not arrive in time"
+
+func (o *opening) notTLS() string {
+	if !o.web || o.accepts.Has(verdict.AcceptNonTLS) {
+		return ""
+	}
+	return "a tunnel to port 443 must carry TLS" + unless("non_tls")
+}
+
+func (o *opening) judge(h *hello.Hello) string {
+	switch {
+	case h.ECH && !o.accepts.Has(verdict.AcceptECH):
+		return "the ClientHello hides its server name (ECH)" + unless("ech")
+	case h.ServerName == "" && !o.ip && !o.accepts.Has(verdict.AcceptMissingSNI):
+		return "the ClientHello names no server" + unless("missing_sni")
+	case h.ServerName != "" && !h.Names(o.host) && !o.accepts.Has(verdict.AcceptAnySNI):
+		return "the ClientHello names another server than the tunnel's" + unless("any_sni")
+	}
+	return ""
+}
+
+func unless(word string) string {
+	return "; its CONNECT rule can permit that with tunnel_accepts = [\"" + word + "\"]"
+}
