@@ -68,6 +68,7 @@ func (e *enforcer) Admit(context.Context, *intent.Call) verdict.Decision {
 	panic("streams are admitted before")
 }
 func (e *enforcer) Contactable(*intent.Call) bool { return true }
+func (e *enforcer) OwnTunnel(*intent.Call) bool   { return false }
 
 func (e *enforcer) Malformed(_ context.Context, transport, detail string) verdict.Decision {
 	e.note("malformed %s: %s", transport, detail)

@@ -76,7 +76,7 @@ func (c *conn) serve() {
 			c.x.tunnel()
 			return
 		case framed:
-			c.srv.cfg.HTTP2.ServeConn(c.ctx, c.nc.(*tls.Conn), c.fixed.host, c.fixed.port)
+			c.srv.cfg.HTTP2.ServeConn(c.ctx, c.nc, c.fixed.host, c.fixed.port)
 			return
 		}
 		if !c.next() {

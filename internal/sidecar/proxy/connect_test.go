@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	connectReq  = "CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com:443\r\n\r\n"
+	connectReq = "CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com:443\r\n\r\n"
 )
 
 // plain hides what makes a connection a *net.TCPConn, as TLS would, but for the

@@ -84,8 +84,11 @@ type Interceptor interface {
 
 // HTTP2 serves HTTP/2. Recheck and Drain are as Server's.
 type HTTP2 interface {
-	// ServeConn serves c, whose requests are all for host and port, to its end.
-	ServeConn(ctx context.Context, c *tls.Conn, host string, port uint16)
+	// ServeConn serves nc, whose requests are all for host and port, to its end.
+	ServeConn(ctx context.Context, nc net.Conn, host string, port uint16)
+	// Adopt keeps a connection that was made to learn the protocols of host and
+	// port, for their next request.
+	Adopt(host string, port uint16, c *tls.Conn)
 	Recheck(still func(*intent.Call, verdict.Decision) verdict.Reason) int
 	Drain(ctx context.Context) error
 }

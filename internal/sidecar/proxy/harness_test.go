@@ -26,8 +26,10 @@ type enforcer struct {
 	mu      sync.Mutex
 	decide  func(c *intent.Call) verdict.Decision // nil allows
 	admit   func(c *intent.Call) verdict.Decision // nil allows
-	own     string                                // what there is an own tunnel rule for
-	distant bool                                  // nothing is contactable
+	strict  bool                                  // tunnels may show what accepts says, not all
+	accepts verdict.Accepts
+	own     string // what there is an own tunnel rule for
+	distant bool   // nothing is contactable
 	log     []string
 	ended   chan Dispatch // one per Dispatched, if not nil
 }
@@ -48,6 +50,9 @@ func (e *enforcer) take() []string {
 
 func (e *enforcer) Enforce(_ context.Context, c *intent.Call) verdict.Decision {
 	d := verdict.Decision{Outcome: verdict.Allow, Accepts: verdict.AcceptNonTLS}
+	if e.strict {
+		d.Accepts = e.accepts
+	}
 	if e.decide != nil {
 		d = e.decide(c)
 	}

@@ -145,16 +145,16 @@ func (c *conn) contact(to *destination, one, two bool) (proto string, err error)
 		return "", err
 	}
 	proto = protocolOf(tc)
-	c.srv.cfg.Interceptor.Learn(to.host, to.port, proto)
-	if keeper, ok := c.srv.cfg.HTTP2.(interface {
-		Adopt(c *tls.Conn, host string, port uint16)
-	}); proto == protoHTTP2 && ok {
-		keeper.Adopt(tc, to.host, to.port)
-	} else if proto == protoHTTP1 {
+	switch {
+	case proto == protoHTTP1:
 		c.srv.pool.put(newUpstream(poolKey{to.host, to.port, true}, tc, false))
-	} else {
+	case proto == protoHTTP2 && two:
+		c.srv.cfg.HTTP2.Adopt(to.host, to.port, tc)
+	default:
 		under(tc).Close()
+		return "", errors.New("proxy: the upstream chose a protocol that was not offered")
 	}
+	c.srv.cfg.Interceptor.Learn(to.host, to.port, proto)
 	return proto, nil
 }
 

@@ -94,11 +94,12 @@ func (c *conn) badSOCKS(err error) step {
 	var bad *socks.Error
 	var no *intent.Error
 	detail := "the SOCKS request did not arrive in time"
+	c.code = socks.GeneralFailure
 	switch {
 	case errors.As(err, &bad):
 		detail, c.code = bad.Why, bad.Code
 	case errors.As(err, &no):
-		detail, c.code = no.Why, socks.GeneralFailure
+		detail = no.Why
 	case !isTimeout(err):
 		return over
 	}

@@ -85,6 +85,8 @@ func (c *conn) turnAway(d verdict.Decision) {
 	case len(b) > 0 && hello.Begins(b):
 		c.out.put(append(c.out.bytes(), hello.AccessDenied()...))
 		c.linger()
+	case len(c.out.buf) > 0: // the answer to a greeting
+		c.linger()
 	default:
 		reset(c.raw)
 	}
