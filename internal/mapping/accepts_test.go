@@ -134,3 +134,27 @@ func TestTunnelAcceptsSurvivesFormat(t *testing.T) {
 		}
 	}
 }
+
+// A host's connections must be looked into where rules tell its calls apart.
+func TestTellsApart(t *testing.T) {
+	table := load(t, acceptsRules+`
+[[rules]]
+method = "GET"
+host = "get.test:8443"
+action_class = "code.read"
+[[rules]]
+host = "*.path.test"
+path = "/a"
+action_class = "code.read"
+[[rules]]
+host = "all.test"
+path = "/**"
+action_class = "code.read"
+`)
+	for host, want := range map[string]bool{"get.test": true, "x.path.test": true, "path.test": false, "y.x.path.test": false, "all.test": false,
+		"api.example.com": false, "db.test": false, "web.test": false, "other.test": false} {
+		if table.TellsApart(host) != want {
+			t.Errorf("%s: %v", host, !want)
+		}
+	}
+}

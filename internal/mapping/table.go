@@ -16,6 +16,7 @@ import (
 type Table struct {
 	hosts [exactHost + 1]map[string]*bucket // by kind, then by hostPattern.key
 	names [exactHost + 1]map[string]bool    // the same without ports, for Routable
+	apart [exactHost + 1]map[string]bool    // those of names whose calls rules tell apart
 	len   int
 }
 
@@ -113,7 +114,7 @@ func describe(r *rule) string {
 func (t *Table) add(r *rule) {
 	k := r.host.kind
 	if t.hosts[k] == nil {
-		t.hosts[k], t.names[k] = map[string]*bucket{}, map[string]bool{}
+		t.hosts[k], t.names[k], t.apart[k] = map[string]*bucket{}, map[string]bool{}, map[string]bool{}
 	}
 	b := t.hosts[k][r.host.key]
 	if b == nil {
@@ -121,6 +122,9 @@ func (t *Table) add(r *rule) {
 		t.hosts[k][r.host.key] = b
 	}
 	t.names[k][r.host.name] = true
+	if r.tellsApart() {
+		t.apart[k][r.host.name] = true
+	}
 	if r.Method != "CONNECT" {
 		b.paths.insert(r)
 	}
@@ -217,10 +221,20 @@ func portOf(key, name string) string {
 // Addresses are no names.
 func (t *Table) Routable(host string) bool {
 	host, addr, err := intent.CanonicalHost(host)
-	if err != nil || addr.IsValid() {
-		return false
-	}
-	if t.names[exactHost][host] || len(t.names[everyHost]) > 0 {
+	return err == nil && !addr.IsValid() && covered(&t.names, host)
+}
+
+// TellsApart reports whether rules, for whatever port, give calls to a canonical
+// host a class by method, path or query: by what only shows when its connections
+// are looked into.
+func (t *Table) TellsApart(host string) bool { return covered(&t.apart, host) }
+
+func (c *rule) tellsApart() bool {
+	return c.Method != "CONNECT" && (c.Method != "" || !c.path.everything() || len(c.pairs) > 0)
+}
+
+func covered(names *[exactHost + 1]map[string]bool, host string) bool {
+	if names[exactHost][host] || len(names[everyHost]) > 0 {
 		return true
 	}
 	for first, s := true, host; ; first = false {
@@ -229,7 +243,7 @@ func (t *Table) Routable(host string) bool {
 			return false
 		}
 		s = s[i+1:]
-		if first && t.names[oneLabel][s] || t.names[anyDepth][s] {
+		if first && names[oneLabel][s] || names[anyDepth][s] {
 			return true
 		}
 	}

@@ -87,17 +87,24 @@ func (s *session) serve(ctx context.Context, proxyLn net.Listener, dns net.Packe
 		Authority: authority{c.state, s.tokens}, Audit: c.audit, Literals: literals{c.egress}, Skew: c.start.Skew, Log: c.log,
 	})
 	var err error
-	if s.proxy, err = proxy.New(limited(proxy.Config{Enforcer: s.enforcer, Dialer: c.egress, Log: c.log}, &c.start.Limits)); err != nil {
+	cfg := limited(proxy.Config{Enforcer: s.enforcer, Dialer: c.egress, Log: c.log}, &c.start.Limits)
+	if err := s.lookInside(&cfg); err != nil {
+		return err
+	}
+	var names *resolver.Resolver
+	if dnsLn != nil {
+		if names, err = resolver.New(resolver.Config{Routable: s.enforcer.Routable, Refused: s.enforcer.NameRefused, Log: c.log}); err != nil {
+			return err
+		}
+		cfg.NameOf = names.Lookup
+	}
+	if s.proxy, err = proxy.New(cfg); err != nil {
 		return err
 	}
 	s.task("proxy", func() error { return s.proxy.Serve(ctx, proxyLn) })
 	s.tasks.Go(func() { s.recheck(ctx) })
 	if dnsLn == nil {
 		return nil
-	}
-	names, err := resolver.New(resolver.Config{Routable: s.enforcer.Routable, Refused: s.enforcer.NameRefused, Log: c.log})
-	if err != nil {
-		return err
 	}
 	if dns != nil {
 		s.task("resolver", func() error { return names.ServeUDP(ctx, dns) })

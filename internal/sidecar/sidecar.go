@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"firma/internal/audit"
+	"firma/internal/ca"
 	"firma/internal/capability"
 	"firma/internal/control"
 	"firma/internal/fault"
@@ -39,6 +40,7 @@ type Sidecar struct {
 
 	audit  *audit.Log
 	table  *mapping.Table
+	leaves *ca.Leaves // nil where nothing is looked into
 	egress *egress.Dialer
 	seeds  *seeds.Seeds   // nil without any
 	uplink *uplink.Uplink // nil without an Authority
@@ -64,6 +66,9 @@ func newSidecar(s *control.SidecarStart, log *slog.Logger) (*Sidecar, error) {
 	c.life, c.stop = context.WithCancel(context.Background())
 	var err error
 	if c.table, err = buildTable(s, log); err != nil {
+		return nil, err
+	}
+	if c.leaves, err = newLeaves(s); err != nil {
 		return nil, err
 	}
 	if c.seeds, err = loadSeeds(s, log); err != nil {

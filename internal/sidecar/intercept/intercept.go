@@ -28,10 +28,11 @@ type Leaves interface {
 // Config is what New needs. The lists hold patterns: a host, "*" for every host,
 // or "*.example.com" for everything below example.com.
 type Config struct {
-	Hosts  []string // looked into
-	Bypass []string // and yet not looked into
+	Hosts  []string               // looked into
+	Also   func(host string) bool // whether a host is besides; may be nil
+	Bypass []string               // and yet not looked into
 	// Strict hosts are never carried unread because looking into them failed; nil
-	// means all Hosts.
+	// means all that are looked into.
 	Strict []string
 	Leaves Leaves
 }
@@ -39,6 +40,7 @@ type Config struct {
 // Interceptor is safe for concurrent use.
 type Interceptor struct {
 	hosts, bypass, strict patterns
+	also                  func(host string) bool
 	leaves                Leaves
 	speaks                map[string]*tls.Config
 	known                 memory
@@ -50,9 +52,9 @@ func New(c Config) (*Interceptor, error) {
 		return nil, errors.New("intercept: Leaves is required")
 	}
 	if c.Strict == nil {
-		c.Strict = c.Hosts
+		c.Strict = []string{"*"}
 	}
-	i := &Interceptor{leaves: c.Leaves, speaks: map[string]*tls.Config{}}
+	i := &Interceptor{also: c.Also, leaves: c.Leaves, speaks: map[string]*tls.Config{}}
 	for _, list := range []struct {
 		to   *patterns
 		from []string
@@ -79,7 +81,9 @@ func New(c Config) (*Interceptor, error) {
 }
 
 // Covers reports whether connections to host, in canonical form, are looked into.
-func (i *Interceptor) Covers(host string) bool { return i.hosts.match(host) && !i.bypass.match(host) }
+func (i *Interceptor) Covers(host string) bool {
+	return (i.hosts.match(host) || i.also != nil && i.also(host)) && !i.bypass.match(host)
+}
 
 // Strict reports whether a connection to host that can't be looked into must end.
 func (i *Interceptor) Strict(host string) bool { return i.strict.match(host) }

@@ -52,6 +52,10 @@ func TestHosts(t *testing.T) {
 	if err != nil || !every.Covers("x.test") || !every.Covers("::1") || every.Covers("a.test") || !every.Strict("x.test") {
 		t.Error("every host", err)
 	}
+	rules, err := New(Config{Hosts: []string{"a.test"}, Also: func(h string) bool { return h != "c.test" }, Bypass: []string{"d.test"}, Leaves: leaves{}})
+	if err != nil || !rules.Covers("a.test") || !rules.Covers("b.test") || rules.Covers("c.test") || rules.Covers("d.test") || !rules.Strict("b.test") {
+		t.Error("hosts of rules", err)
+	}
 	none, err := New(Config{Leaves: leaves{}})
 	if err != nil || none.Covers("a.test") {
 		t.Error("no host", err)

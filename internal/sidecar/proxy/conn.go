@@ -61,7 +61,7 @@ const (
 	over      step = iota // its end
 	again                 // a request
 	tunnelled             // a tunnel: x is connected
-	framed                // HTTP/2
+	byFrames              // HTTP/2
 )
 
 // serve runs the connection. Tunnels and HTTP/2 are served from here, so that no
@@ -75,7 +75,7 @@ func (c *conn) serve() {
 		case tunnelled:
 			c.x.tunnel()
 			return
-		case framed:
+		case byFrames:
 			c.srv.cfg.HTTP2.ServeConn(c.ctx, c.nc, c.fixed.host, c.fixed.port)
 			return
 		}

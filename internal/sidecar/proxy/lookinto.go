@@ -73,7 +73,7 @@ func (c *conn) lookTLS(d verdict.Decision) step {
 	c.out.release()
 	c.out.to, c.out.join = tc, true
 	if protocolOf(tc) == protoHTTP2 {
-		return framed
+		return byFrames
 	}
 	return again
 }
