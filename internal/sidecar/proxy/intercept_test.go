@@ -101,7 +101,7 @@ var malformedInside = map[string]string{
 	"bare LF":                 "GET /x HTTP/1.1\nHost: api.example.com\n\n",
 	"obs-fold":                inGet + "X: a\r\n b\r\n\r\n",
 	"NUL":                     inGet + "X: a\x00b\r\n\r\n",
-	"encoded slash":           "GET /a%2fb HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
+	"encoded backslash":       "GET /a%5cb HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
 	"above the root":          "GET /../x HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
 	"a fragment":              "GET /x#y HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
 	"h2 prior knowledge":      "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
