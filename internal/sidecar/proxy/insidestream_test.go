@@ -125,21 +125,26 @@ func TestInsideRedirects(t *testing.T) {
 }
 
 func TestInsideWebSocket(t *testing.T) {
+	const asked, answer = "\x81\x85\x00\x00\x00\x00hello", "\x81\x05hello" // a client masks
 	w := newIntercepting(t, interceptOptions{}, func(c net.Conn, r *bufio.Reader) {
 		readHead(r)
 		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-		io.Copy(c, r)
+		for b := make([]byte, len(asked)); ; {
+			if _, err := io.ReadFull(r, b); err != nil {
+				return
+			}
+			io.WriteString(c, answer)
+		}
 	})
 	c := w.dial(t, nil)
 	c.send(inGet + "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n")
 	c.expect("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-	const frame = "\x81\x85\x00\x00\x00\x00hello"
 	for range 3 {
-		c.send(frame)
-		c.expect(frame)
+		c.send(asked)
+		c.expect(answer)
 	}
 	c.Conn.Close()
-	if d := receive(t, w.e.ended); d.Status != 101 && d.Status != 200 || d.RequestBytes != int64(3*len(frame)) {
+	if d := receive(t, w.e.ended); d.Status != 101 && d.Status != 200 || d.RequestBytes != int64(3*len(asked)) {
 		t.Errorf("%+v", d)
 	}
 }
