@@ -157,6 +157,10 @@ func (x *exchange) broken(err error) uint32 {
 // explain names what broke an exchange off. The first cause counts: a revocation
 // or a departed client cancels the request upstream, which then fails.
 func explain(err, cause error) (verdict.Reason, string) {
+	var frames *websocket.Error
+	if errors.As(err, &frames) {
+		return verdict.ConnectorFailure, frames.Error()
+	}
 	if cause != nil {
 		err = cause
 	}
@@ -165,7 +169,6 @@ func explain(err, cause error) (verdict.Reason, string) {
 	var bad *responseError
 	var dial *dialError
 	var reset resetError
-	var frames *websocket.Error
 	var ne net.Error
 	switch {
 	case errors.As(err, &revoked):
@@ -182,8 +185,6 @@ func explain(err, cause error) (verdict.Reason, string) {
 		return refusal.OfDial(err)
 	case errors.As(err, &bad):
 		return verdict.ConnectorFailure, "the upstream's response is malformed: " + bad.why
-	case errors.As(err, &frames):
-		return verdict.ConnectorFailure, frames.Error()
 	case errors.As(err, &reset):
 		return verdict.ConnectorFailure, "the upstream reset the stream"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():

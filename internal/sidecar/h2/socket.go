@@ -74,16 +74,14 @@ func (x *exchange) carry(up io.ReadWriteCloser, compressed bool) error {
 	}()
 	down := websocket.NewWriter(toClient{x}, websocket.Server, compressed)
 	err := copyTo(down, up)
-	if err == nil {
-		err = down.End()
-	}
-	if err == nil {
-		err = x.writeData(nil, true, false)
-	}
 	x.stream.Close() // ends the other direction
 	up.Close()
 	if uerr := <-result; uerr != nil && !errors.Is(uerr, errDone) {
 		err = uerr // it came first: the upstream is closed by it
+	} else if err == nil {
+		if err = down.End(); err == nil {
+			err = x.writeData(nil, true, false)
+		}
 	}
 	if upward.Closed() && down.Closed() && x.clientLeft() {
 		return nil // they have said goodbye; how the stream ends does not matter
