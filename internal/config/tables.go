@@ -184,10 +184,11 @@ type Interceptor struct {
 	// TCP. "": the state directory's.
 	SharedSecretPath string `toml:"shared_secret_path" default:"the state directory" path:"yes"`
 
-	MaxConnections int          `toml:"max_connections" default:"4096" zero:"no"`   // of one agent
-	HeadTimeout    Duration     `toml:"head_timeout" default:"15s" zero:"no"`       // first to last byte of a request head
-	IdleTimeout    Duration     `toml:"idle_timeout" default:"5m" zero:"no"`        // between requests
-	StreamIdle     Duration     `toml:"stream_idle_timeout" default:"1h" zero:"no"` // of a response body or tunnel
+	MaxConnections int          `toml:"max_connections" default:"4096" zero:"no"`       // of one agent
+	MaxTotal       int          `toml:"max_total_connections" default:"8192" zero:"no"` // of all sessions of a Sidecar started by hand
+	HeadTimeout    Duration     `toml:"head_timeout" default:"15s" zero:"no"`           // first to last byte of a request head
+	IdleTimeout    Duration     `toml:"idle_timeout" default:"5m" zero:"no"`            // between requests
+	StreamIdle     Duration     `toml:"stream_idle_timeout" default:"1h" zero:"no"`     // of a response body or tunnel
 	ConnectRelay   ConnectRelay `toml:"connect_relay"`
 	HTTPSMitm      HTTPSMitm    `toml:"https_mitm"`
 

@@ -173,6 +173,7 @@ type Intercept struct {
 // Limits bound the agent's connections and calls. Zero is the proxy's default.
 type Limits struct {
 	MaxConnections int           `json:"max_connections"`
+	MaxTotal       int           `json:"max_total_connections"` // of all sessions
 	HeadTimeout    time.Duration `json:"head_timeout"`
 	IdleTimeout    time.Duration `json:"idle_timeout"`
 	StreamIdle     time.Duration `json:"stream_idle"`

@@ -78,7 +78,7 @@ func Sidecar(c *config.Config, id string, shipped, seeds []string, p Place) (*co
 func limits(s *config.Sidecar) control.Limits {
 	i := &s.Interceptor
 	return control.Limits{
-		MaxConnections: i.MaxConnections, HeadTimeout: i.HeadTimeout.Or(0), IdleTimeout: i.IdleTimeout.Or(0), StreamIdle: i.StreamIdle.Or(0),
+		MaxConnections: i.MaxConnections, MaxTotal: i.MaxTotal, HeadTimeout: i.HeadTimeout.Or(0), IdleTimeout: i.IdleTimeout.Or(0), StreamIdle: i.StreamIdle.Or(0),
 		ConnectTimeout: i.ConnectRelay.SetupTimeout.Or(0), SessionMax: i.ConnectRelay.SessionMax.Or(0),
 		Response: s.Connector.DefaultTimeout.Or(0),
 	}

@@ -151,6 +151,10 @@ func (d *standalone) welcome(ctx context.Context, line *attach.Guest) (*guest, e
 	if err == nil {
 		err = g.serve(d.side.life, g.relay, nil, g.dns)
 	}
+	if err == nil {
+		d.share.Join(g.relay, g.proxy.Conns)
+		d.share.Join(g.dns, func() int { return 0 }) // what is accepted, the resolver bounds
+	}
 	g.mu.Unlock() // taken by seat
 	if err != nil {
 		_, _ = g.close(ctx, control.End{ExitCode: -1, Cause: "startup failed"})

@@ -3,6 +3,7 @@
 package sidecar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -59,6 +60,9 @@ func Serve(ctx context.Context, o Options) error {
 	return errors.Join(err, d.end())
 }
 
+// maxTotal is how many connections all sessions may have when nothing is configured.
+const maxTotal = 8192
+
 // standalone is one Sidecar with its port. Fields are set by start, in order, and
 // undone by end.
 type standalone struct {
@@ -69,6 +73,7 @@ type standalone struct {
 	side   *Sidecar
 	direct *session
 	intake *intake.Intake
+	share  *intake.Share
 	broken chan error // the port failed
 
 	mu     sync.Mutex
@@ -146,12 +151,14 @@ func (d *standalone) serve() error {
 		return err
 	}
 	d.direct.tokens = d.side.staged
+	d.share = intake.NewShare(cmp.Or(d.o.Start.Limits.MaxTotal, maxTotal))
 	port := intake.NewQueue()
 	if err := d.direct.serve(d.side.life, port, nil, nil); err != nil {
 		return err
 	}
+	d.share.Join(port, d.direct.proxy.Conns)
 	d.side.begin()
-	d.intake = intake.New(intake.Config{Direct: port.Put, Guest: d.attend, Secret: d.o.Secret, Log: d.log})
+	d.intake = intake.New(intake.Config{Direct: func(c net.Conn) { port.Put(c) }, Guest: d.attend, Secret: d.o.Secret, Log: d.log})
 	d.side.tasks.Go(func() {
 		if err := d.intake.Serve(d.side.life, d.listen); err != nil {
 			d.broken <- err

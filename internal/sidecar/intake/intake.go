@@ -7,6 +7,7 @@
 package intake
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"log/slog"
@@ -20,25 +21,27 @@ import (
 
 // The bounds of what waits to be told apart.
 const (
-	maxWaiting = 4096            // connections; further ones wait in the kernel's backlog
+	maxWaiting = 4096            // connections; one more closes the one that waits longest
 	firstByte  = 5 * time.Minute // how long a client may connect ahead of its first request
 )
 
-// Config is what New needs; all fields are required.
+// Config is what New needs; all fields but Waiting are required.
 type Config struct {
 	Direct func(net.Conn)                       // takes a client of the port itself
 	Guest  func(context.Context, *attach.Guest) // serves an attached run; returns at its end
 	Secret string                               // what runs on TCP must know; "" refuses them
 	Log    *slog.Logger
+
+	Waiting int // connections whose owner is not known yet, 4096 if 0
 }
 
 // Intake serves one listener. Register and Serve are safe for concurrent use.
 type Intake struct {
-	cfg   Config
-	slots chan struct{}
+	cfg Config
 
-	mu   sync.Mutex
-	runs map[string]member
+	mu      sync.Mutex
+	runs    map[string]member
+	waiting list.List // of net.Conn, the longest waiting first
 }
 
 // member is an attached run, to which further connections belong.
@@ -49,7 +52,10 @@ type member struct {
 
 // New returns an intake.
 func New(cfg Config) *Intake {
-	return &Intake{cfg: cfg, slots: make(chan struct{}, maxWaiting), runs: map[string]member{}}
+	if cfg.Waiting <= 0 {
+		cfg.Waiting = maxWaiting
+	}
+	return &Intake{cfg: cfg, runs: map[string]member{}}
 }
 
 // Register makes take the owner of the connections that prove to be g's, until
@@ -74,17 +80,11 @@ func (i *Intake) Serve(ctx context.Context, ln net.Listener) error {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { ln.Close() })()
 	for {
-		select {
-		case i.slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
 		conn, err := ln.Accept()
 		if err == nil {
 			wg.Go(func() { i.sort(ctx, conn) })
 			continue
 		}
-		<-i.slots
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -109,11 +109,27 @@ func passing(err error) bool {
 	return false
 }
 
-// sort passes conn on to its owner, or closes it. The slot is given back once it
-// is known whose it is.
+// wait counts conn among those that are not told apart yet, until done is called.
+// Clients that say nothing must not keep runs out, which say whose they are at
+// once: beyond the bound, who has said nothing for longest goes.
+func (i *Intake) wait(conn net.Conn) (done func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	e := i.waiting.PushBack(conn)
+	if i.waiting.Len() > i.cfg.Waiting {
+		i.waiting.Remove(i.waiting.Front()).(net.Conn).Close()
+	}
+	return func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.waiting.Remove(e) // nothing if it is gone already
+	}
+}
+
+// sort passes conn on to its owner, or closes it.
 func (i *Intake) sort(ctx context.Context, conn net.Conn) {
-	release := sync.OnceFunc(func() { <-i.slots })
-	defer release()
+	known := i.wait(conn)
+	defer known()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	ours, err := i.peek(conn)
 	if !stop() || err != nil {
@@ -121,6 +137,7 @@ func (i *Intake) sort(ctx context.Context, conn net.Conn) {
 		return
 	}
 	if !ours {
+		known()
 		i.cfg.Direct(conn)
 		return
 	}
@@ -133,7 +150,7 @@ func (i *Intake) sort(ctx context.Context, conn net.Conn) {
 	if guest == nil {
 		return
 	}
-	release()
+	known()
 	defer guest.Close()
 	// A guest waits for what its launcher says next: the end of the intake ends that.
 	defer context.AfterFunc(ctx, func() { guest.Close() })()

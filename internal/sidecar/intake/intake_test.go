@@ -17,6 +17,8 @@ import (
 
 const secret = "a secret that both of them know!"
 
+const waiting = 8 // connections
+
 // place is an intake that keeps what it is given.
 type place struct {
 	*intake.Intake
@@ -41,7 +43,7 @@ func open(t *testing.T, network string) *place {
 	p := &place{direct: make(chan net.Conn, 10), guests: make(chan *attach.Guest, 10), leave: make(chan struct{}), over: make(chan error, 1)}
 	p.endpoint = attach.Endpoint{Network: network, Address: ln.Addr().String()}
 	p.Intake = intake.New(intake.Config{
-		Direct: func(c net.Conn) { p.direct <- c }, Secret: secret, Log: slog.New(slog.DiscardHandler),
+		Direct: func(c net.Conn) { p.direct <- c }, Secret: secret, Log: slog.New(slog.DiscardHandler), Waiting: waiting,
 		Guest: func(ctx context.Context, g *attach.Guest) {
 			p.guests <- g
 			select {

@@ -7,31 +7,68 @@ import (
 	"sync"
 )
 
+// backlog is how many connections of one queue wait to be accepted. As many as a
+// burst of a busy client has, and few enough that the queue of a session that
+// accepts no more holds little of what all sessions share.
+const backlog = 1024
+
 // Queue is a listener whose connections somebody else has accepted. It is safe
 // for concurrent use.
 type Queue struct {
 	conns chan net.Conn
 	done  chan struct{}
-	once  sync.Once
 	addr  net.Addr
+
+	mu     sync.Mutex // held while conns is sent to, and while done is closed
+	closed bool
+	share  *Share // nil: counted by nobody
 }
 
 // NewQueue returns an empty queue.
 func NewQueue() *Queue {
-	return &Queue{conns: make(chan net.Conn), done: make(chan struct{}), addr: &net.UnixAddr{Name: "(handed over)", Net: "unix"}}
+	return &Queue{conns: make(chan net.Conn, backlog), done: make(chan struct{}), addr: &net.UnixAddr{Name: "(handed over)", Net: "unix"}}
 }
 
-// Put hands conn to whoever accepts next; a closed queue closes it.
-func (q *Queue) Put(conn net.Conn) {
+// Put hands conn to whoever accepts next. It never waits: who puts serves other
+// queues, too. It closes conn and reports false when the queue is closed or full,
+// or when it has its part of what it shares with others.
+func (q *Queue) Put(conn net.Conn) bool {
+	q.mu.Lock()
+	share := q.share
+	q.mu.Unlock()
+	ok := false
+	if share != nil {
+		ok = share.put(q, conn)
+	} else {
+		ok = q.send(conn)
+	}
+	if !ok {
+		conn.Close()
+	}
+	return ok
+}
+
+func (q *Queue) send(conn net.Conn) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
 	select {
 	case q.conns <- conn:
-	case <-q.done:
-		conn.Close()
+		return true
+	default:
+		return false
 	}
 }
 
 // Accept implements net.Listener.
 func (q *Queue) Accept() (net.Conn, error) {
+	select {
+	case <-q.done:
+		return nil, net.ErrClosed
+	default:
+	}
 	select {
 	case c := <-q.conns:
 		return c, nil
@@ -40,10 +77,26 @@ func (q *Queue) Accept() (net.Conn, error) {
 	}
 }
 
-// Close implements net.Listener.
+// Close implements net.Listener. Connections that nobody has accepted are closed.
 func (q *Queue) Close() error {
-	q.once.Do(func() { close(q.done) })
-	return nil
+	q.mu.Lock()
+	share := q.share
+	if !q.closed {
+		q.closed = true
+		close(q.done)
+	}
+	q.mu.Unlock()
+	if share != nil {
+		share.leave(q)
+	}
+	for {
+		select {
+		case c := <-q.conns:
+			c.Close()
+		default:
+			return nil
+		}
+	}
 }
 
 // Addr implements net.Listener; it names no place.

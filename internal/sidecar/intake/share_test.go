@@ -1,0 +1,112 @@
+//go:build unix
+
+package intake_test
+
+import (
+	"io"
+	"net"
+	"testing"
+
+	"firma/internal/sidecar/intake"
+)
+
+// fill puts connections into q, each of which is accepted and stays open, until
+// one is refused.
+func fill(t *testing.T, q *intake.Queue, held *int, limit int) {
+	t.Helper()
+	for range limit {
+		a, b := net.Pipe()
+		t.Cleanup(func() { a.Close(); b.Close() })
+		if !q.Put(a) {
+			if _, err := b.Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("a refused connection is open: %v", err)
+			}
+			return
+		}
+		if _, err := q.Accept(); err != nil {
+			t.Fatal(err)
+		}
+		*held++
+	}
+	t.Errorf("%d connections and no end", limit)
+}
+
+// However much the sessions before it hold, the next one gets its part.
+func TestShareStarvesNobody(t *testing.T) {
+	share := intake.NewShare(96)
+	held := make([]int, 4)
+	var first *intake.Queue
+	for i, want := range []int{48, 24, 12, 6} {
+		q := intake.NewQueue()
+		if i == 0 {
+			first = q
+		}
+		share.Join(q, func() int { return held[i] })
+		fill(t, q, &held[i], 96)
+		if held[i] != want {
+			t.Errorf("session %d holds %d connections, want %d", i, held[i], want)
+		}
+	}
+	held[0] = 0 // the greedy one's ended
+	fill(t, first, &held[0], 96)
+	if held[0] < 24 {
+		t.Errorf("what was given back is not given out: %d", held[0])
+	}
+}
+
+func TestShareCountsWhatWaits(t *testing.T) {
+	share := intake.NewShare(8)
+	q := intake.NewQueue()
+	share.Join(q, func() int { return 0 })
+	taken := 0
+	for range 8 {
+		a, b := net.Pipe()
+		defer b.Close()
+		if q.Put(a) {
+			taken++
+		}
+	}
+	if taken != 4 {
+		t.Errorf("%d wait, want 4", taken)
+	}
+	_ = q.Close()
+	other := intake.NewQueue()
+	share.Join(other, func() int { return 0 })
+	if share.Join(q, func() int { return 8 }); !other.Put(pipe(t)) {
+		t.Error("a closed queue still counts")
+	}
+	_ = other.Close()
+}
+
+// A queue that nobody accepts from makes nobody wait, and keeps a bounded number.
+func TestQueueNeverBlocks(t *testing.T) {
+	q := intake.NewQueue()
+	kept := 0
+	for range 2000 {
+		if q.Put(pipe(t)) {
+			kept++
+		}
+	}
+	if kept != 1024 {
+		t.Errorf("%d wait", kept)
+	}
+	_ = q.Close()
+}
+
+func pipe(t *testing.T) net.Conn {
+	a, b := net.Pipe()
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a
+}
+
+// Clients that connect and say nothing lose their place to those that speak.
+func TestSilentClientsKeepNobodyOut(t *testing.T) {
+	p := open(t, "tcp")
+	var silent []net.Conn
+	for range 4 * waiting {
+		silent = append(silent, p.dial(t))
+	}
+	say(t, p.dial(t), "GET http://a.test/ HTTP/1.1\r\n\r\n")
+	(<-p.direct).Close()
+	hear(t, silent[0]) // closed
+}
