@@ -95,12 +95,7 @@ func quantised(ns int64) int64 {
 // Info returns the object of the given key, value, key, value … strings.
 // A key without a value is ignored.
 func Info(pairs ...string) json.RawMessage {
-	m := make(map[string]string, len(pairs)/2)
-	for i := 0; i+1 < len(pairs); i += 2 {
-		m[pairs[i]] = pairs[i+1]
-	}
-	raw, _ := json.Marshal(m) // a map of strings cannot fail
-	return raw
+	return canon.AppendStrings(make([]byte, 0, 16*len(pairs)), pairs...)
 }
 
 // clamp returns n, or the nearest integer RFC 8785 represents exactly.

@@ -2,6 +2,7 @@ package canon
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"unicode/utf8"
 
@@ -99,4 +100,44 @@ func TestAppendObjectRefuses(t *testing.T) {
 			t.Errorf("AppendObject(%s) = %s, %v; want an error and nothing appended", raw, got, err)
 		}
 	}
+}
+
+// TestAppendStringsIsJCS: built from pairs, the same as from a map.
+func TestAppendStringsIsJCS(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		key := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"a", "b", "", "\ue000", "😀"}))
+		pairs := rapid.SliceOfN(key, 0, 24).Draw(t, "pairs")
+		before := slices.Clone(pairs)
+		got, want := string(AppendStrings([]byte("x"), pairs...)), "x"+oracle(t, lastOf(pairs))
+		if got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+		if !slices.Equal(pairs, before) {
+			t.Fatal("the pairs changed")
+		}
+	})
+}
+
+func lastOf(pairs []string) map[string]any {
+	m := map[string]any{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		m[pairs[i]] = pairs[i+1]
+	}
+	return m
+}
+
+// FuzzAppendObject: what is taken for canonical as it is comes out of the parser
+// the same.
+func FuzzAppendObject(f *testing.F) {
+	for _, s := range []string{`{}`, `{"a":"b"}`, `{"a":"b","c":"d"}`, `{"c":"b","a":"d"}`, `{"a":"b","a":"d"}`, `{"a":"b"}x`, `{"a":"b",}`,
+		`{"":""}`, `{"":"","":""}`, `{"a":"<"}`, `{"a":"\u0062"}`, `{"a" :"b"}`, `{"a":1}`, `{"a":"b"`, "{\"a\":\"\x7f\"}", "{\"a\":\"\xff\"}"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		got, err := AppendObject(nil, raw)
+		want, wantErr := appendParsed(nil, raw)
+		if (err == nil) != (wantErr == nil) || string(got) != string(want) {
+			t.Fatalf("AppendObject(%q) = %q, %v; parsed %q, %v", raw, got, err, want, wantErr)
+		}
+	})
 }

@@ -8,12 +8,21 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // AppendObject appends the canonical form of raw, which must be one JSON
 // object. Of repeated keys the last counts. On error dst is returned as it was.
 func AppendObject(dst, raw []byte) ([]byte, error) {
+	if flat(raw) {
+		return append(dst, raw...), nil
+	}
+	return appendParsed(dst, raw)
+}
+
+func appendParsed(dst, raw []byte) ([]byte, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
 	var m map[string]any
@@ -93,5 +102,17 @@ func appendMap(dst []byte, m map[string]any) (_ []byte, err error) {
 // That differs from byte order only where a character beyond U+FFFF meets one
 // from U+E000 to U+FFFF.
 func compareUTF16(a, b string) int {
+	if ascii(a) && ascii(b) {
+		return strings.Compare(a, b)
+	}
 	return slices.Compare(utf16.Encode([]rune(a)), utf16.Encode([]rune(b)))
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
