@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"firma/internal/ids"
 )
@@ -45,10 +46,23 @@ host = "bench.test"
 action_class = "communication.external.send"
 `
 
+// beside is another firma to compare with in the same run.
+func beside(firma string) maker {
+	return maker{against, func(e *env, addr string) ([]string, error) {
+		argv, err := e.firmaArgs(addr)
+		if err == nil {
+			argv[0] = firma
+		}
+		return argv, err
+	}}
+}
+
+const against = "against"
+
 // firmaArgs prepares a configuration, a key and a capability as docs/authority.md
 // says.
 func (e *env) firmaArgs(addr string) ([]string, error) {
-	conf, err := e.write("firma.toml", fmt.Sprintf(config, addr, e.origin))
+	conf, err := e.write("firma-"+strings.ReplaceAll(addr, ":", "-")+".toml", fmt.Sprintf(config, addr, e.origin))
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.firma, "firma", "bin/firma", "the firma to measure")
 	flag.StringVar(&o.peers, "peers", "bin/peers", "where the peers were built")
+	flag.StringVar(&o.against, "against", "", "another firma to compare with")
 	flag.StringVar(&o.only, "only", "", "subjects to measure, by name, comma-separated")
 	flag.StringVar(&o.parts, "parts", "proxy,idle,sandbox", "what to measure")
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds; medians over them are shown")
@@ -37,9 +38,9 @@ func main() {
 }
 
 type options struct {
-	firma, peers, only, parts string
-	rounds, conns, idle       int
-	time                      time.Duration
+	firma, against, peers, only, parts string
+	rounds, conns, idle                int
+	time                               time.Duration
 }
 
 func exit(err error) {

@@ -35,6 +35,13 @@ func run(o options) error {
 	}
 	defer origin.Close()
 	e := &env{options: o, dir: dir, origin: origin.Addr(), hello: load.Hello(host)}
+	if o.against != "" {
+		other, err := filepath.Abs(o.against)
+		if err != nil {
+			return err
+		}
+		proxies = append(proxies, beside(other))
+	}
 	parts := []struct {
 		name string
 		run  func(*env) error
@@ -50,7 +57,7 @@ func run(o options) error {
 
 // wanted reports whether a subject was asked for; firma always is.
 func (e *env) wanted(name string) bool {
-	return e.only == "" || name == "firma" || slices.Contains(strings.Split(e.only, ","), name)
+	return e.only == "" || name == "firma" || name == against || slices.Contains(strings.Split(e.only, ","), name)
 }
 
 // raiseLimit allows for two descriptors per idle tunnel in the processes started

@@ -65,7 +65,7 @@ func (e *env) start(m maker) (*subject, error) {
 	}
 	defer log.Close()
 	s := &subject{name: m.name, path: load.Path{Proxy: addr, Host: e.origin, Tun: e.origin}, cmd: exec.Command(argv[0], argv[1:]...)}
-	if m.name == "firma" {
+	if m.name == "firma" || m.name == against {
 		s.path.Host, s.path.Tun = host, host+":443"
 	}
 	s.cmd.Dir, s.cmd.Stderr = e.dir, log
