@@ -87,6 +87,7 @@ func (p *Profile) Resolve(h Host) (*View, error) {
 	if err := v.hide(h); err != nil {
 		return nil, err
 	}
+	javaProxy(&v.Spec)
 	v.Env, err = environment(v, p, h, path)
 	return v, err
 }

@@ -37,7 +37,9 @@ func wheel(t *testing.T) []byte {
 const wheelName = "tiny-1.0-py3-none-any.whl"
 
 // newIndex serves the wheel as a simple index does (PEP 503).
-func newIndex(t *testing.T) string {
+func newIndex(t *testing.T) string { return serve(t, index(t)) }
+
+func index(t *testing.T) http.Handler {
 	t.Helper()
 	data := wheel(t)
 	mux := http.NewServeMux()
@@ -46,16 +48,18 @@ func newIndex(t *testing.T) string {
 		fmt.Fprintf(w, "<!DOCTYPE html><a href=\"/files/%s\">%s</a>", wheelName, wheelName)
 	})
 	mux.HandleFunc("GET /files/"+wheelName, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) })
-	return serve(t, mux)
+	return mux
 }
 
 // newNPM serves one package as an npm registry does.
-func newNPM(t *testing.T) string {
+func newNPM(t *testing.T) string { return serve(t, npm(t, "http")) }
+
+func npm(t *testing.T, scheme string) http.Handler {
 	t.Helper()
 	data := tarball(t)
 	sum := sha512.Sum512(data)
 	version := map[string]any{"name": "tiny", "version": "1.0.0", "dist": map[string]string{
-		"tarball": "http://npm.test/tiny/-/tiny-1.0.0.tgz", "integrity": "sha512-" + base64.StdEncoding.EncodeToString(sum[:])}}
+		"tarball": scheme + "://npm.test/tiny/-/tiny-1.0.0.tgz", "integrity": "sha512-" + base64.StdEncoding.EncodeToString(sum[:])}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /tiny", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -63,18 +67,24 @@ func newNPM(t *testing.T) string {
 			"versions": map[string]any{"1.0.0": version}})
 	})
 	mux.HandleFunc("GET /tiny/-/tiny-1.0.0.tgz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) })
-	return serve(t, mux)
+	return mux
 }
 
 func tarball(t *testing.T) []byte {
 	t.Helper()
+	return packed(t, [][2]string{
+		{"package/package.json", `{"name":"tiny","version":"1.0.0","main":"index.js"}`},
+		{"package/index.js", "console.log('hello from a tarball')\n"},
+	})
+}
+
+// packed is a gzipped tar archive of the files.
+func packed(t *testing.T, files [][2]string) []byte {
+	t.Helper()
 	var b bytes.Buffer
 	zw := gzip.NewWriter(&b)
 	tw := tar.NewWriter(zw)
-	for _, f := range [][2]string{
-		{"package/package.json", `{"name":"tiny","version":"1.0.0","main":"index.js"}`},
-		{"package/index.js", "console.log('hello from a tarball')\n"},
-	} {
+	for _, f := range files {
 		must(t, tw.WriteHeader(&tar.Header{Name: f[0], Mode: 0o644, Size: int64(len(f[1]))}))
 		_, err := tw.Write([]byte(f[1]))
 		must(t, err)
