@@ -24,6 +24,11 @@ if [ "$want" = test ]; then
 	need setpriv util-linux
 	need ip iproute2
 	[ -x /usr/lib/git-core/git-http-backend ] || missing="$missing git"
+	need wget wget
+	need perl perl
+	/usr/bin/python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
+	/usr/bin/python3 -c 'import httpx' 2>/dev/null || missing="$missing python3-httpx"
+	perl -MLWP::Protocol::https -e 1 2>/dev/null || missing="$missing liblwp-protocol-https-perl"
 	/usr/bin/python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
 fi
 if [ "$want" = peers ]; then # squid and tinyproxy are daemons: a machine with systemd starts them

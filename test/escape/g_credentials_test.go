@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"firma/internal/testkit/canary"
 )
 
 // G: credentials.
@@ -15,6 +17,22 @@ var credentialCases = []kase{
 				try("scan-proc", backwards(y)),
 				try("scan-memory", backwards(y)).instead("scan-memory", backwards(y), y.sleeper).unless("EACCES"),
 				try("scan-files", backwards(y), "/").instead("scan-files", backwards(y), y.Home),
+			}
+		},
+	},
+	{
+		id: "G1-ca", about: "the key of the authority behind interception, in environments, memory, files and descriptors",
+		flags: func(y *yard) []string { return []string{"--config", y.keptCA.config, "--allow", "allowed.test"} },
+		tries: func(y *yard) []attempt {
+			const beside = "the processes that hold it run only beside the sandbox"
+			text, raw := canary.Backwards(y.keptCA.text), canary.Backwards(y.keptCA.raw)
+			return []attempt{
+				try("scan-files", text, "/").instead("scan-files", text, y.keptCA.dir),
+				try("scan-files", raw, "/").noControl("the file holds it in another form"),
+				try("scan-proc", text).noControl(beside),
+				try("scan-memory", text).noControl(beside),
+				try("scan-memory", raw).noControl(beside),
+				try("http", proxy, "GET", "http://allowed.test/ca").expect(allowed),
 			}
 		},
 	},

@@ -27,6 +27,7 @@ type yard struct {
 	baits  *canary.Yard
 	origin *origin.Origin
 	config string // allows loopback origins under test names
+	keptCA keptCA
 
 	tcp4, tcp6, udp4, udp6, dns string
 	lan                         []string // this host's other addresses, TCP
@@ -155,6 +156,7 @@ func (y *yard) startOrigin(t *testing.T) {
 	}
 	y.config = filepath.Join(y.Base, "firma.toml")
 	must(t, os.WriteFile(y.config, []byte(text), 0o644))
+	y.keptCA = newKeptCA(t, y, text)
 }
 
 // startSleeper starts a process of the account that holds the canary in its

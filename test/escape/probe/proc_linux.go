@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +17,7 @@ import (
 
 // Techniques that search: for another view of the file system through procfs, and
 // for a canary. A canary is told backwards, so that the search does not find its
-// own arguments.
+// own arguments; one that begins with "hex=" means the bytes.
 var procTechniques = map[string]technique{
 	"proc-view":   procView,
 	"scan-proc":   scanProc,
@@ -30,6 +31,9 @@ func canaryOf(backwards string) []byte {
 	b := []byte(backwards)
 	for i, j := 0, len(b)-1; i < j; i, j = i+1, j-1 {
 		b[i], b[j] = b[j], b[i]
+	}
+	if raw, err := hex.DecodeString(strings.TrimPrefix(string(b), "hex=")); err == nil && bytes.HasPrefix(b, []byte("hex=")) {
+		return raw
 	}
 	return b
 }
