@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -119,10 +120,10 @@ func TestTrustPackages(t *testing.T) {
 			{"cargo", "cargo.test", crates(t), cargoFetch, "tiny 1.0.0\n", "cargo.test/dl/tiny/1.0.0"},
 		} {
 			t.Run(c.name, func(t *testing.T) {
-				if c.name == "cargo" && s.Run(t, cmdOf("cargo", "--version")).Code != 0 {
-					t.Skip("this account has no cargo")
-				}
 				p := sh(c.script)
+				if c.name == "cargo" {
+					p.env = cargo(t, s)
+				}
 				p.config = s.looks(t, c.host, s.serveTLS(t, c.h), "system.install", "")
 				r := s.run(t, p).wantCode(t, 0)
 				if r.out != c.says {
@@ -132,6 +133,18 @@ func TestTrustPackages(t *testing.T) {
 			})
 		}
 	})
+}
+
+// cargo is the environment in which the account finds cargo itself, not rustup's
+// program of that name, which looks for it in the home directory.
+func cargo(t *testing.T, s *stage) []string {
+	t.Helper()
+	out, _ := exec.Command("rustc", "--print", "sysroot").Output()
+	dir := filepath.Join(strings.TrimSpace(string(out)), "bin")
+	if s.Run(t, cmdOf("sh", "-c", dir+"/cargo --version")).Code != 0 {
+		t.Skip("this account has no cargo")
+	}
+	return []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
 }
 
 const cargoFetch = `cd ~ && mkdir -p app/src app/.cargo && cd app && touch src/lib.rs &&
