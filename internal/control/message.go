@@ -22,6 +22,7 @@ package control
 
 import (
 	"encoding/json"
+	"net/netip"
 	"time"
 )
 
@@ -56,6 +57,12 @@ type Message struct {
 	Exec      *Exec           `json:"exec,omitempty"`
 	End       *End            `json:"end,omitempty"`
 	Summary   *Summary        `json:"summary,omitempty"`
+
+	// Sockets names the files that accompany a KindSockets message, in their order.
+	Sockets []Socket `json:"sockets,omitempty"`
+	// Capture, in the Sidecar's KindReady, are the addresses whose connections it
+	// wants to be led to it. None: nothing is captured.
+	Capture []netip.Prefix `json:"capture,omitempty"`
 }
 
 // AuthorityStart tells the Mini Authority what to be for this run.

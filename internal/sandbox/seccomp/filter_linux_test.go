@@ -77,7 +77,8 @@ func TestFilter(t *testing.T) {
 		{"inet", native, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_STREAM, 0}, retAllow},
 		{"inet6", native, unix.SYS_SOCKET, []uint64{unix.AF_INET6, unix.SOCK_DGRAM, 0}, retAllow},
 		{"netlink route", native, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE}, retAllow},
-		{"netlink netfilter", native, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER}, eperm},
+		{"netlink netfilter", native, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER}, retAllow},
+		{"netlink audit", native, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_AUDIT}, eperm},
 		{"unix", native, unix.SYS_SOCKET, []uint64{unix.AF_UNIX, unix.SOCK_STREAM, 0}, eperm},
 		{"unix, family with high bits", native, unix.SYS_SOCKET, []uint64{unix.AF_UNIX | high, unix.SOCK_STREAM, 0}, eperm},
 		{"packet", native, unix.SYS_SOCKET, []uint64{unix.AF_PACKET, unix.SOCK_RAW, 3}, eperm},
@@ -111,6 +112,7 @@ func TestCompileIsDeterministic(t *testing.T) {
 var golden = map[string]string{
 	"1 amd64": "8982860a4214ea4b229f725ae9cc9b67e4d28a3758380f3959bf0e6c7f5c051e",
 	"2 amd64": "e13cee2a665cb87b93692f42ce905d31f241912f1effb9c2273ced1d4c64e656",
+	"3 amd64": "446785ce3854260d51df0716e95e5433a19fc18ac37ce422106a7afa8cb6d487",
 }
 
 // TestVersionCountsTheFilter: an artifact names the version that made it, so two

@@ -31,15 +31,23 @@ func try(filter []byte) error {
 	for i, in := range p {
 		raw[i] = unix.SockFilter{Code: in.op, Jt: in.jt, Jf: in.jf, K: in.k}
 	}
+	if err := load(raw); err != nil {
+		return err
+	}
+	// No such operation: without the filter the answer would be EOPNOTSUPP.
+	if _, _, errno := unix.RawSyscall(unix.SYS_KEYCTL, ^uintptr(0), 0, 0); errno != unix.EPERM {
+		return fmt.Errorf("the kernel loaded the filter, and yet keyctl answers %v", errno)
+	}
+	return nil
+}
+
+// load gives the calling thread one more filter.
+func load(raw []unix.SockFilter) error {
 	prog := unix.SockFprog{Len: uint16(len(raw)), Filter: &raw[0]}
 	err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&prog)), 0, 0)
 	runtime.KeepAlive(raw)
 	if err != nil {
 		return fmt.Errorf("prctl(PR_SET_SECCOMP): %w", err)
-	}
-	// No such operation: without the filter the answer would be EOPNOTSUPP.
-	if _, _, errno := unix.RawSyscall(unix.SYS_KEYCTL, ^uintptr(0), 0, 0); errno != unix.EPERM {
-		return fmt.Errorf("the kernel loaded the filter, and yet keyctl answers %v", errno)
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ var audits = map[string]uint32{
 
 // Version counts the base filter: raise it with every change of what is compiled,
 // so that an artifact of another firma is told from a damaged one.
-const Version = 2
+const Version = 3
 
 // Call is a system call of this machine's architecture.
 type Call struct {
@@ -97,7 +97,7 @@ func conditional() []branch {
 		// high bits hide nothing. TIOCSTI types into a terminal, TIOCLINUX pastes
 		// into a console, TIOCSETD loads line disciplines.
 		{Call{"ioctl", unix.SYS_IOCTL}, "TIOCSTI, TIOCLINUX, TIOCSETD, whatever the high bits", refuseValues(1, unix.TIOCSTI, unix.TIOCLINUX, unix.TIOCSETD)},
-		{Call{"socket", unix.SYS_SOCKET}, "every family but IPv4, IPv6 and routing netlink", socketFamilies()},
+		{Call{"socket", unix.SYS_SOCKET}, "every family but IPv4, IPv6, and netlink of routing and netfilter", socketFamilies()},
 		{Call{"socketpair", unix.SYS_SOCKETPAIR}, "datagram and raw pairs", connectedPairs()},
 	}
 	for _, m := range modeCalls {
@@ -135,18 +135,20 @@ func refuseValues(arg int, values ...uint32) []bpf.Instruction {
 }
 
 // socketFamilies allows IPv4, IPv6 and routing netlink (getaddrinfo lists
-// interfaces). AF_UNIX sockets are refused, since a socket file that some host
+// interfaces), and netfilter netlink, which the stub needs and CloseSetup then
+// takes away. AF_UNIX sockets are refused, since a socket file that some host
 // process made in a mounted directory would answer; connectedPairs is the other
 // way to get one.
 func socketFamilies() []bpf.Instruction {
 	return []bpf.Instruction{
 		bpf.LoadAbsolute{Off: lowWord(0), Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_INET, SkipTrue: 6},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_INET6, SkipTrue: 5},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_INET, SkipTrue: 7},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_INET6, SkipTrue: 6},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_NETLINK, SkipTrue: 1},
 		bpf.RetConstant{Val: retErrno(unix.EPERM)},
 		bpf.LoadAbsolute{Off: lowWord(2), Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.NETLINK_ROUTE, SkipTrue: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.NETLINK_ROUTE, SkipTrue: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.NETLINK_NETFILTER, SkipTrue: 1},
 		bpf.RetConstant{Val: retErrno(unix.EPERM)},
 		bpf.RetConstant{Val: retAllow},
 	}

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"firma/internal/control"
+	"firma/internal/sandbox/seccomp"
 )
 
 // Arg is the first argument that makes the firma binary run as the stub; the
@@ -54,13 +55,8 @@ func Main(args []string) int {
 
 func run(ctl int) error {
 	unix.CloseOnExec(ctl)
-	socks, err := sockets()
-	if err != nil {
+	if err := handOver(ctl); err != nil {
 		return err
-	}
-	msg, _ := json.Marshal(control.Message{Kind: control.KindSockets})
-	if err := unix.Sendmsg(ctl, msg, unix.UnixRights(socks...), nil, 0); err != nil {
-		return step("hand over the sockets", err)
 	}
 	isolated, lerr := isolate()
 	x, err := await(ctl)
@@ -91,21 +87,50 @@ func verify(pins []control.Pin) error {
 }
 
 // sockets makes them unbound: the launcher binds, with its own credentials, so
-// low ports need no capability in here.
-func sockets() ([]int, error) {
-	var out []int
-	for _, s := range []struct{ domain, typ int }{
-		{unix.AF_INET, unix.SOCK_STREAM}, // 127.0.0.1:18080, the proxy
-		{unix.AF_INET, unix.SOCK_DGRAM},  // 127.0.0.1:53, the resolver
-		{unix.AF_INET, unix.SOCK_STREAM}, // 127.0.0.1:53, the resolver over TCP
+// low ports need no capability in here. The netlink ones carry the launcher's
+// orders, too: this process could give none. What the kernel lacks of those that
+// only capture needs is left out.
+func sockets() ([]control.Socket, []int, error) {
+	var names []control.Socket
+	var fds []int
+	for _, s := range []struct {
+		name               control.Socket
+		domain, typ, proto int
+		optional           bool
+	}{
+		{control.SocketProxy, unix.AF_INET, unix.SOCK_STREAM, 0, false},
+		{control.SocketDNS, unix.AF_INET, unix.SOCK_DGRAM, 0, false},
+		{control.SocketDNSTCP, unix.AF_INET, unix.SOCK_STREAM, 0, false},
+		{control.SocketCapture, unix.AF_INET, unix.SOCK_STREAM, 0, true},
+		{control.SocketCapture6, unix.AF_INET6, unix.SOCK_STREAM, 0, true},
+		{control.SocketRoute, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE, true},
+		{control.SocketNetfilter, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER, true},
 	} {
-		fd, err := unix.Socket(s.domain, s.typ|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return nil, step("make the Sidecar's sockets", err)
+		fd, err := unix.Socket(s.domain, s.typ|unix.SOCK_CLOEXEC, s.proto)
+		switch {
+		case err == nil:
+			names, fds = append(names, s.name), append(fds, fd)
+		case !s.optional:
+			return nil, nil, step("make the Sidecar's sockets", err)
 		}
-		out = append(out, fd)
 	}
-	return out, nil
+	return names, fds, nil
+}
+
+// handOver passes the sockets out and keeps none of them.
+func handOver(ctl int) error {
+	names, fds, err := sockets()
+	if err != nil {
+		return err
+	}
+	msg, _ := json.Marshal(control.Message{Kind: control.KindSockets, Sockets: names})
+	if err := unix.Sendmsg(ctl, msg, unix.UnixRights(fds...), nil, 0); err != nil {
+		return step("hand over the sockets", err)
+	}
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+	return step("give up what only the setup needs (seccomp)", seccomp.CloseSetup())
 }
 
 // await blocks until the launcher says exec. Its silence is the launcher's death.
@@ -251,4 +276,9 @@ func retry(f func() (int, error)) (int, error) {
 	}
 }
 
-func step(what string, err error) error { return fmt.Errorf("%s: %w", what, err) }
+func step(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

@@ -13,7 +13,7 @@ const shippedName = "shipped:generic-local-command"
 const Shipped = `# What firma run refuses on top of its base filter. The base is always on; see
 # firma seccomp show.
 policy_id = "generic-local-command"
-policy_version = "1.2"
+policy_version = "1.3"
 default_action = "allow"
 
 # filesystem.delete and credential.write can be added in a policy of your own.
