@@ -59,7 +59,7 @@ func (o *doctorOptions) settle() (doctor.Options, error) {
 	s, err := run.settle([]string{"true"})
 	if err != nil {
 		opts.Invalid = err
-		opts.Launch = launch.Options{Command: []string{"true"}, Config: &config.Config{}, Profile: profile.Profile{Name: profile.Generic}, StateDir: state}
+		opts.Launch = launch.Options{Command: []string{"true"}, Config: &config.Config{}, Profile: profile.Profile{Name: profile.Generic}, StateDir: state, Transparent: true}
 		return opts, nil
 	}
 	opts.Launch = s.options

@@ -102,6 +102,7 @@ func (o *runOptions) settle(args []string) (*settlement, error) {
 		AuthorityProfile: o.authorityProfile, Allow: o.allow, Quiet: o.quiet,
 		Seccomp:     seccompOf(patch),
 		CATrustMode: patch.CATrustMode,
+		Transparent: patch.Transparent == nil || *patch.Transparent,
 		StateDir:    where.State, StartupTimeout: startupTimeout(o.startupTimeout),
 		Log: log, LogSink: sink, ChildEnv: o.log.childEnv(cfg.Sidecar.Log.Level),
 	}

@@ -5,6 +5,8 @@
 //	A  attach: a run's one line of control, open as long as the run
 //	R  relay: one connection of the agent, byte for byte
 //	D  dns: questions of the sandbox, each after its length in two bytes
+//	C  captured: one connection of the agent that was meant for somebody else, after
+//	   that address: 16 bytes, IPv4 as IPv4-mapped, and the port in two
 //
 // The launcher writes it before anything of the agent's, so the agent can't say
 // whose it is. docs/sidecar.md is the protocol, with who proves what to whom.
@@ -32,6 +34,7 @@ const (
 	Control Kind = 'A'
 	Relay   Kind = 'R'
 	DNS     Kind = 'D'
+	Capture Kind = 'C'
 
 	granted Kind = 'K'
 	refused Kind = 'X'
@@ -89,7 +92,7 @@ func parseHeader(b []byte) (Header, error) {
 	p.text(" ")
 	p.hex(h.proof[:])
 	p.text("\n")
-	if !p.ok || h.Kind != Control && h.Kind != Relay && h.Kind != DNS {
+	if !p.ok || h.Kind != Control && h.Kind != Relay && h.Kind != DNS && h.Kind != Capture {
 		return Header{}, errHeader
 	}
 	h.Run = hex.EncodeToString(run[:])

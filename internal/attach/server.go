@@ -70,7 +70,7 @@ func peerName(conn net.Conn) (string, error) {
 	return fmt.Sprintf("unix, uid %d", uid), err
 }
 
-// Admit answers a Relay or DNS header on conn: it must come from who holds the
+// Admit answers the header of a connection of the run's on conn: it must come from who holds the
 // run's key. What follows on conn is the agent's.
 func Admit(conn net.Conn, h Header, key Key) error {
 	_ = conn.SetDeadline(time.Now().Add(HandshakeTimeout))

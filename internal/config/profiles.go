@@ -84,6 +84,9 @@ func (p *Patch) merge(q Patch) {
 	setString(&p.Backend, q.Backend)
 	setString(&p.SidecarEndpoint, q.SidecarEndpoint)
 	setString(&p.IdentityMode, q.IdentityMode)
+	if q.Transparent != nil {
+		p.Transparent = q.Transparent
+	}
 	setString(&p.CATrustMode, q.CATrustMode)
 	if p.EnvSet == nil && q.EnvSet != nil {
 		p.EnvSet = map[string]string{}

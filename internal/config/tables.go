@@ -262,6 +262,7 @@ type Patch struct {
 	EnvAllowSecret  []string          `toml:"env_allow_secret"`
 	Mounts          []Mount           `toml:"mounts"` // replaces the profile's project directory
 	Network         Network           `toml:"network"`
+	Transparent     *bool             `toml:"transparent" default:"true"` // nil: true
 	UseSidecar      *bool             `toml:"use_http_proxy_sidecar" default:"true"`
 	Capability      Capability        `toml:"capability"`
 	Seccomp         Seccomp           `toml:"seccomp_policy"`

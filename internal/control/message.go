@@ -219,6 +219,10 @@ type Attach struct {
 	Profile   string          `json:"profile"`
 	Posture   json.RawMessage `json:"posture"`
 	Seeds     []RulesFile     `json:"seeds"` // the run's own capabilities; none: the Sidecar's
+
+	// Transparent says that the run relays connections that were meant for somebody
+	// else, over IPv4.
+	Transparent bool `json:"transparent"`
 }
 
 // Trust is the first message of a Sidecar to a run that attaches: the sandbox must

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"time"
 
@@ -46,7 +47,7 @@ func (x *exam) artifact() finding {
 // executes a command in it, as firma run does.
 func (x *exam) sandbox() {
 	var box *bwrap.Process
-	var socks []*os.File
+	var socks control.Sockets
 	x.step("sandbox.start", func() finding {
 		var err error
 		if box, socks, err = x.start(); err != nil {
@@ -54,7 +55,7 @@ func (x *exam) sandbox() {
 		}
 		return good(fmt.Sprintf("built from %d mounts, and its sockets handed over", len(x.view.Spec.Mounts)))
 	})
-	defer func() { closeAll(socks) }()
+	defer func() { socks.Close() }()
 	if box != nil {
 		limit := time.AfterFunc(patience, box.Kill)
 		defer limit.Stop()
@@ -62,11 +63,31 @@ func (x *exam) sandbox() {
 		defer box.Kill()
 	}
 	x.step("sandbox.ports", func() finding { return judge(launch.Listen(socks), "127.0.0.1:18080 and :53 can be bound") })
+	x.step("sandbox.capture", func() finding { return x.capture(socks) })
 	x.step("sandbox.exec", func() finding { return judge(x.exec(box), "a command runs inside") })
 	x.add("terminal.open", bwrapCategory, terminal())
 }
 
-func (x *exam) start() (*bwrap.Process, []*os.File, error) {
+// capture leads connections of the sandbox to listeners there, as a run does.
+func (x *exam) capture(socks control.Sockets) finding {
+	if !x.Launch.Transparent {
+		return good("not wanted: transparent = false in the profile")
+	}
+	err := launch.ListenCapture(socks)
+	if err == nil {
+		err = launch.Redirect(socks)
+	}
+	if err == nil {
+		err = launch.Route(socks, []netip.Prefix{netip.MustParsePrefix("198.18.0.0/15")})
+	}
+	works := "connections of clients that ignore the proxy can be led to the Sidecar"
+	if socks[control.SocketCapture6] == nil {
+		works += ", over IPv4 only"
+	}
+	return judge(err, works)
+}
+
+func (x *exam) start() (*bwrap.Process, control.Sockets, error) {
 	var err error
 	if x.view, err = launch.View(x.Launch); err != nil {
 		return nil, nil, err
@@ -135,10 +156,4 @@ func terminal() finding {
 		f.status = Warn
 	}
 	return f
-}
-
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		f.Close()
-	}
 }

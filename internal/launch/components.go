@@ -144,6 +144,7 @@ func (r *run) posture() sandbox.Posture {
 		Backend:         "bwrap",
 		Namespaces:      []string{"user", "mount", "pid", "ipc", "uts", "cgroup", "network"},
 		Network:         "loopback only; 127.0.0.1:18080 and 127.0.0.1:53 are the Sidecar's",
+		Transparent:     "off: only clients that use the proxy get out",
 		Capabilities:    "none",
 		NoNewPrivileges: true,
 		Seccomp:         "sha256:" + hex.EncodeToString(sum[:]),
@@ -155,6 +156,9 @@ func (r *run) posture() sandbox.Posture {
 	}
 	if abi := LandlockABI(); abi >= 2 {
 		p.Landlock = fmt.Sprintf("abi %d: processes outside the agent's domain can't be traced", abi)
+	}
+	if r.opts.Transparent {
+		p.Transparent = "every TCP port of names that a rule covers, and of addresses that one names, leads to the Sidecar (nf_tables)"
 	}
 	if os.Geteuid() == 0 {
 		p.DeviceNodes = "made for this run"

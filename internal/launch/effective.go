@@ -61,6 +61,7 @@ type network struct {
 	Interfaces       string `json:"interfaces"`
 	Proxy            string `json:"proxy"`
 	DNS              string `json:"dns"`
+	Transparent      bool   `json:"transparent"`
 }
 
 type filter struct {
@@ -200,7 +201,7 @@ func (e *Effective) ofView(r *run) {
 	e.Symlinks = v.Spec.Symlinks
 	e.Notes = append([]string{}, v.Notes...)
 	e.Seccomp.SHA256, e.Seccomp.Bytes = strings.TrimPrefix(p.Seccomp, "sha256:"), len(v.Spec.Seccomp)
-	e.Network = network{true, true, "loopback only", profile.ProxyAddress, fmt.Sprintf("127.0.0.1:%d", dnsPort)}
+	e.Network = network{true, true, "loopback only", profile.ProxyAddress, fmt.Sprintf("127.0.0.1:%d", dnsPort), r.opts.Transparent}
 	e.Enforced = enforcement(&p)
 }
 
@@ -208,6 +209,7 @@ func (e *Effective) ofView(r *run) {
 func enforcement(p *sandbox.Posture) []enforced {
 	return []enforced{
 		{"no network but the Sidecar", "network namespace with " + p.Network},
+		{"clients that ignore the proxy", p.Transparent},
 		{"no other processes", "pid namespace"},
 		{"no host files but the mounts", "mount namespace with a root built from the list"},
 		{"namespaces", p.Backend + ": " + strings.Join(p.Namespaces, ", ")},

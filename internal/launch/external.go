@@ -62,7 +62,7 @@ func (x *external) read() {
 
 // start tells the Sidecar whose run this is. What it enforces is its own matter.
 func (r *run) attachMessage() (*control.Attach, error) {
-	a := &control.Attach{SandboxID: r.ids.sandbox, SessionID: r.ids.session, AgentID: r.ids.agent, Profile: r.view.Name}
+	a := &control.Attach{SandboxID: r.ids.sandbox, SessionID: r.ids.session, AgentID: r.ids.agent, Profile: r.view.Name, Transparent: r.opts.Transparent}
 	if f := r.opts.CapabilityFile; f != "" {
 		data, err := os.ReadFile(f)
 		if err != nil {
@@ -77,7 +77,11 @@ func (r *run) attachMessage() (*control.Attach, error) {
 
 func (x *external) send(m control.Message, files ...*os.File) error {
 	if m.Kind == control.KindSockets {
-		return x.relay.Serve(files)
+		socks, err := control.NameSockets(m.Sockets, files)
+		if err != nil {
+			return err
+		}
+		return x.relay.Serve(socks)
 	}
 	if err := x.run.Send(m); err != nil {
 		return x.died()

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
+	"firma/internal/control"
 	"firma/internal/fault"
 )
 
@@ -21,16 +22,16 @@ const (
 	backlog   = 4096
 )
 
-// Listen binds the sandbox's sockets: TCP proxy, UDP resolver, TCP resolver. The
-// kernel checks the caller of bind(2) against the owner of the network
-// namespace's user namespace, which is this process's user, so the low port needs
-// no capability inside.
-func Listen(socks []*os.File) error {
-	for i, s := range []struct {
+// Listen binds the sandbox's proxy and resolver. The kernel checks the caller of
+// bind(2) against the owner of the network namespace's user namespace, which is
+// this process's user, so the low port needs no capability inside.
+func Listen(socks control.Sockets) error {
+	for _, s := range []struct {
+		name   control.Socket
 		port   int
 		stream bool
-	}{{proxyPort, true}, {dnsPort, false}, {dnsPort, true}} {
-		if err := bindOne(socks[i], s.port, s.stream); err != nil {
+	}{{control.SocketProxy, proxyPort, true}, {control.SocketDNS, dnsPort, false}, {control.SocketDNSTCP, dnsPort, true}} {
+		if err := bindOne(socks[s.name], &unix.SockaddrInet4{Port: s.port, Addr: [4]byte{127, 0, 0, 1}}, s.stream); err != nil {
 			return fault.Wrap(fmt.Errorf("127.0.0.1:%d: %w", s.port, err), "SandboxSetupFailed",
 				"the sandbox's proxy and resolver ports could not be bound", "run `firma doctor`; this needs a user namespace owned by you")
 		}
@@ -38,9 +39,9 @@ func Listen(socks []*os.File) error {
 	return nil
 }
 
-func bindOne(f *os.File, port int, stream bool) error {
+func bindOne(f *os.File, at unix.Sockaddr, stream bool) error {
 	fd := int(f.Fd())
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+	if err := unix.Bind(fd, at); err != nil {
 		return fmt.Errorf("bind: %w", err)
 	}
 	if stream {

@@ -32,6 +32,7 @@ type Options struct {
 	SessionID        string   // FIRMA_RUN_SESSION_ID; "": the capabilities', or a new one
 	Quiet            bool
 
+	Transparent    bool             // connections of clients that ignore the proxy are captured
 	CATrustMode    string           // of the profile; "": trust.AppendSystemRoots
 	Seccomp        artifact.Options // of the profile; the environment overrides it
 	StateDir       string           // absolute

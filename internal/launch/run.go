@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"sync"
 	"syscall"
@@ -32,6 +31,7 @@ type run struct {
 	filter  []byte
 	ca      *ca.CA // behind the run's interception; nil when nothing is looked into
 	streams *streams
+	socks   control.Sockets // of the sandbox, until the Sidecar has them
 	keeper  keeper
 	marking sync.WaitGroup
 
@@ -221,26 +221,45 @@ func (r *run) own(set func()) {
 }
 
 // joinSandbox binds the sandbox's sockets with this process's credentials and
-// passes them to the Sidecar; no copy stays here.
+// passes them to the Sidecar. What leads connections to them stays here until the
+// Sidecar has said which.
 func (r *run) joinSandbox() error {
-	socks, err := r.box.Sockets()
+	var err error
+	if r.socks, err = r.box.Sockets(); err != nil {
+		return err
+	}
+	r.streams.started()
+	if err := Listen(r.socks); err != nil {
+		return err
+	}
+	served := []control.Socket{control.SocketProxy, control.SocketDNS, control.SocketDNSTCP}
+	if r.opts.Transparent {
+		if err := ListenCapture(r.socks); err != nil {
+			return err
+		}
+		served = append(served, control.SocketCapture, control.SocketCapture6)
+	}
+	m, files := r.socks.Message(served...)
+	if err := r.sidecar.send(m, files...); err != nil || !r.opts.Transparent {
+		return err
+	}
+	return Redirect(r.socks)
+}
+
+// joinSidecar waits until the Sidecar serves. No socket of the sandbox stays here.
+func (r *run) joinSidecar() error {
+	m, err := r.sidecar.expect(control.KindReady)
 	if err != nil {
 		return err
 	}
-	defer closeAll(socks)
-	r.streams.started()
-	if err := Listen(socks); err != nil {
-		return err
+	if r.opts.Transparent {
+		if err := Route(r.socks, m.Capture); err != nil {
+			return err
+		}
 	}
-	return r.sidecar.send(control.Message{Kind: control.KindSockets}, socks...)
-}
-
-func (r *run) joinSidecar() error {
-	m, err := r.sidecar.expect(control.KindReady)
-	if err == nil {
-		r.mark(m.AuthReady)
-	}
-	return err
+	r.socks.Close()
+	r.mark(m.AuthReady)
+	return nil
 }
 
 func (r *run) recordLaunch() error {
@@ -405,6 +424,7 @@ func (r *run) shutdown() {
 	for _, c := range r.parts() {
 		c.stop()
 	}
+	r.socks.Close()
 	r.keeper.sweep()
 	r.unmark()
 	if r.streams != nil {
@@ -421,10 +441,4 @@ func exitOf(err error) int {
 		return exitNotExecutable
 	}
 	return ExitFailure
-}
-
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		f.Close()
-	}
 }

@@ -3,6 +3,7 @@ package mapping
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -247,4 +248,15 @@ func covered(names *[exactHost + 1]map[string]bool, host string) bool {
 			return true
 		}
 	}
+}
+
+// Literals returns the addresses that rules name as their hosts.
+func (t *Table) Literals() []netip.Addr {
+	var out []netip.Addr
+	for name := range t.names[exactHost] {
+		if _, addr, err := intent.CanonicalHost(name); err == nil && addr.IsValid() {
+			out = append(out, addr)
+		}
+	}
+	return out
 }

@@ -8,6 +8,7 @@ type Posture struct {
 	BackendVersion  string   `json:"backend_version,omitempty"`
 	Namespaces      []string `json:"namespaces"`
 	Network         string   `json:"network"`
+	Transparent     string   `json:"transparent"` // what is captured of clients that ignore the proxy
 	Capabilities    string   `json:"capabilities"`
 	NoNewPrivileges bool     `json:"no_new_privileges"`
 	Seccomp         string   `json:"seccomp"`  // "sha256:…" of the loaded filter

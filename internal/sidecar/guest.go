@@ -28,6 +28,7 @@ type guest struct {
 	*session
 	line       *attach.Guest
 	relay, dns *intake.Queue
+	captures   *intake.Queue
 	mu         sync.Mutex // held while the session is set up, and while it is closed
 	once       sync.Once
 	sum        *control.Summary
@@ -41,6 +42,7 @@ func (g *guest) close(ctx context.Context, end control.End) (*control.Summary, e
 	g.once.Do(func() {
 		g.relay.Close()
 		g.dns.Close()
+		g.captures.Close()
 		g.sum, g.err = g.session.close(ctx, end)
 	})
 	return g.sum, g.err
@@ -67,7 +69,7 @@ func (d *standalone) attend(ctx context.Context, line *attach.Guest) {
 	b, _ := d.side.state.Bundle()
 	ready := &control.AuthorityReady{URL: d.o.AuthorityURL, BundleVersion: b.Version()}
 	end := control.End{ExitCode: -1, Cause: errLauncherGone.Error()}
-	if err := line.Send(control.Message{Kind: control.KindReady, AuthReady: ready}); err == nil {
+	if err := line.Send(control.Message{Kind: control.KindReady, AuthReady: ready, Capture: g.captured()}); err == nil {
 		end = g.converse(ctx, line, log)
 	}
 	bounded, stop := context.WithTimeout(context.Background(), drainTime)
@@ -114,11 +116,27 @@ func (g *guest) converse(ctx context.Context, line *attach.Guest, log interface{
 
 // take receives the run's further connections.
 func (g *guest) take(k attach.Kind, conn net.Conn) {
-	if k == attach.DNS {
+	switch k {
+	case attach.DNS:
 		g.dns.Put(conn)
+	case attach.Capture:
+		g.capture(conn)
+	default:
+		g.relay.Put(conn)
+	}
+}
+
+// capture receives a connection that was meant for somebody else. The launcher
+// says for whom before the agent's first byte.
+func (g *guest) capture(conn net.Conn) {
+	_ = conn.SetReadDeadline(time.Now().Add(attach.HandshakeTimeout))
+	to, err := attach.ReadDestination(conn)
+	if err != nil || conn.SetReadDeadline(time.Time{}) != nil || g.destinations == nil {
+		conn.Close()
 		return
 	}
-	g.relay.Put(conn)
+	g.destinations.Told(conn, to)
+	g.captures.Put(conn)
 }
 
 // welcome opens the session of a run: its identity must be well-formed and nobody
@@ -140,7 +158,7 @@ func (d *standalone) welcome(ctx context.Context, line *attach.Guest) (*guest, e
 	if err != nil {
 		return nil, err
 	}
-	g := &guest{session: d.side.session(id), line: line, relay: intake.NewQueue(), dns: intake.NewQueue()}
+	g := &guest{session: d.side.session(id), line: line, relay: intake.NewQueue(), dns: intake.NewQueue(), captures: intake.NewQueue()}
 	g.tokens = tokens
 	if err := d.seat(g); err != nil {
 		return nil, err
@@ -149,7 +167,11 @@ func (d *standalone) welcome(ctx context.Context, line *attach.Guest) (*guest, e
 		"default_protected": d.o.Start.DefaultProtected, "rules": d.side.table.Len()}
 	err = g.record(info)
 	if err == nil {
-		err = g.serve(d.side.life, g.relay, nil, g.dns)
+		e := entrances{proxy: g.relay, dnsTCP: g.dns}
+		if a.Transparent {
+			e.captured = g.captures
+		}
+		err = g.serve(d.side.life, e)
 	}
 	if err == nil {
 		d.share.Join(g.relay, g.proxy.Conns)

@@ -120,7 +120,7 @@ func (r *perRun) close(end control.End) (*control.Summary, error) {
 // assemble waits for the Authority and the sockets, which come in either order,
 // and serves.
 func (r *perRun) assemble(ctx context.Context) error {
-	var socks []*os.File
+	var socks control.Sockets
 	uplinked := make(chan error, 1)
 	authority := false
 	for socks == nil || !authority {
@@ -132,8 +132,10 @@ func (r *perRun) assemble(ctx context.Context) error {
 		case in.m.Kind == control.KindAuthority && in.m.AuthReady != nil && !authority:
 			authority = true
 			go func() { uplinked <- r.connect(ctx, in.m.AuthReady) }()
-		case in.m.Kind == control.KindSockets && len(in.files) == 3 && socks == nil:
-			socks = in.files
+		case in.m.Kind == control.KindSockets && socks == nil:
+			if socks, err = control.NameSockets(in.m.Sockets, in.files); err != nil {
+				return err
+			}
 		default:
 			return fault.New("Internal", "unexpected message "+string(in.m.Kind)+" from the launcher", "")
 		}
@@ -145,7 +147,7 @@ func (r *perRun) assemble(ctx context.Context) error {
 		return err
 	}
 	ready := &control.AuthorityReady{URL: r.url, BundleVersion: r.side.uplink.BundleVersion()}
-	err := r.ctl.Send(control.Message{Kind: control.KindReady, AuthReady: ready})
+	err := r.ctl.Send(control.Message{Kind: control.KindReady, AuthReady: ready, Capture: r.sess.captured()})
 	// The launcher started this process with one processor, for a quick start.
 	runtime.SetDefaultGOMAXPROCS()
 	return err
@@ -174,27 +176,27 @@ func (r *perRun) connect(ctx context.Context, a *control.AuthorityReady) error {
 	return r.side.connect(ctx, u, a.URL)
 }
 
-// listen takes over the sandbox's sockets: TCP proxy, UDP resolver, TCP resolver.
-func (r *perRun) listen(ctx context.Context, socks []*os.File) error {
-	defer func() {
-		for _, f := range socks {
-			f.Close()
+// listen takes over the sandbox's sockets.
+func (r *perRun) listen(ctx context.Context, socks control.Sockets) error {
+	defer socks.Close()
+	var e entrances
+	for name, ln := range map[control.Socket]*net.Listener{
+		control.SocketProxy: &e.proxy, control.SocketDNSTCP: &e.dnsTCP, control.SocketCapture: &e.captured, control.SocketCapture6: &e.captured6,
+	} {
+		if socks[name] == nil {
+			continue // NameSockets holds those that every sandbox has
 		}
-	}()
-	proxyLn, err := net.FileListener(socks[0])
-	if err != nil {
-		return err
+		var err error
+		if *ln, err = net.FileListener(socks[name]); err != nil {
+			return err
+		}
 	}
-	dns, err := net.FilePacketConn(socks[1])
-	if err != nil {
-		return err
-	}
-	dnsLn, err := net.FileListener(socks[2])
-	if err != nil {
+	var err error
+	if e.dns, err = net.FilePacketConn(socks[control.SocketDNS]); err != nil {
 		return err
 	}
 	r.side.begin()
-	return r.sess.serve(ctx, proxyLn, dns, dnsLn)
+	return r.sess.serve(ctx, e)
 }
 
 // attend serves the launcher until the run ends, and says how it ended.

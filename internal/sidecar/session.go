@@ -6,12 +6,14 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
 	"firma/internal/audit"
 	"firma/internal/capability"
 	"firma/internal/control"
+	"firma/internal/sidecar/capture"
 	"firma/internal/sidecar/enforce"
 	"firma/internal/sidecar/proxy"
 	"firma/internal/sidecar/resolver"
@@ -30,6 +32,8 @@ type session struct {
 
 	enforcer *enforce.Enforcer
 	proxy    *proxy.Server
+
+	destinations *capture.Destinations // of captured connections; nil: none are
 
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
@@ -73,9 +77,16 @@ type authority struct {
 // Tokens returns the session's capabilities.
 func (a authority) Tokens() *capability.Set { return a.tokens() }
 
-// serve starts answering on the sandbox's sockets, which it takes over; a session
-// without a resolver has none for dns and dnsLn. It returns at once.
-func (s *session) serve(ctx context.Context, proxyLn net.Listener, dns net.PacketConn, dnsLn net.Listener) error {
+// entrances are where a session's calls come in. proxy is always there, dnsTCP
+// where there is a sandbox; dns and captured6 only where the sandbox's own sockets
+// are served, captured where connections that were meant for somebody else come.
+type entrances struct {
+	proxy, dnsTCP, captured, captured6 net.Listener
+	dns                                net.PacketConn
+}
+
+// serve starts answering on the entrances, which it takes over. It returns at once.
+func (s *session) serve(ctx context.Context, e entrances) error {
 	c := s.side
 	ctx, s.stop = context.WithCancel(ctx)
 	if err := s.serveLocalExec(ctx); err != nil {
@@ -86,31 +97,63 @@ func (s *session) serve(ctx context.Context, proxyLn net.Listener, dns net.Packe
 		Table: c.table, DefaultProtected: c.start.DefaultProtected,
 		Authority: authority{c.state, s.tokens}, Audit: c.audit, Literals: literals{c.egress}, Skew: c.start.Skew, Log: c.log,
 	})
-	var err error
 	cfg := limited(proxy.Config{Enforcer: s.enforcer, Dialer: c.egress, Log: c.log}, &c.start.Limits)
 	if err := s.lookInside(&cfg); err != nil {
 		return err
 	}
-	var names *resolver.Resolver
-	if dnsLn != nil {
-		if names, err = resolver.New(resolver.Config{Routable: s.enforcer.Routable, Refused: s.enforcer.NameRefused, Log: c.log}); err != nil {
-			return err
-		}
+	names, err := s.names(e)
+	if err != nil {
+		return err
+	}
+	if names != nil {
 		cfg.NameOf = names.Lookup
 	}
 	if s.proxy, err = proxy.New(cfg); err != nil {
 		return err
 	}
-	s.task("proxy", func() error { return s.proxy.Serve(ctx, proxyLn) })
+	s.task("proxy", func() error { return s.proxy.Serve(ctx, e.proxy) })
 	s.tasks.Go(func() { s.recheck(ctx) })
-	if dnsLn == nil {
+	if names != nil {
+		s.serveNames(ctx, e, names)
+	}
+	return nil
+}
+
+// names gives the sandbox's names their addresses; nil without a sandbox.
+func (s *session) names(e entrances) (*resolver.Resolver, error) {
+	if e.dnsTCP == nil {
+		return nil, nil
+	}
+	cfg := resolver.Config{Routable: s.enforcer.Routable, Refused: s.enforcer.NameRefused, Log: s.side.log}
+	if e.captured6 != nil {
+		cfg.Range6 = netip.MustParsePrefix(resolver.CaptureRange6)
+	}
+	return resolver.New(cfg)
+}
+
+// serveNames answers the sandbox's questions with addresses that stand for the
+// names, and takes the connections to them.
+func (s *session) serveNames(ctx context.Context, e entrances, names *resolver.Resolver) {
+	if e.captured != nil {
+		s.destinations = capture.New(capture.Config{Names: names.Lookup, Synthetic: names.Ranges(), Literals: s.side.table.Literals()})
+		for _, ln := range []net.Listener{e.captured, e.captured6} {
+			if ln != nil {
+				s.task("capture", func() error { return s.proxy.ServeStreams(ctx, ln, s.destinations.Of) })
+			}
+		}
+	}
+	if e.dns != nil {
+		s.task("resolver", func() error { return names.ServeUDP(ctx, e.dns) })
+	}
+	s.task("resolver over TCP", func() error { return names.ServeTCP(ctx, e.dnsTCP) })
+}
+
+// captured are the addresses whose connections the session takes.
+func (s *session) captured() []netip.Prefix {
+	if s.destinations == nil {
 		return nil
 	}
-	if dns != nil {
-		s.task("resolver", func() error { return names.ServeUDP(ctx, dns) })
-	}
-	s.task("resolver over TCP", func() error { return names.ServeTCP(ctx, dnsLn) })
-	return nil
+	return s.destinations.Prefixes()
 }
 
 // limited sets what the configuration bounds.

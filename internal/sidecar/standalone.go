@@ -153,7 +153,7 @@ func (d *standalone) serve() error {
 	d.direct.tokens = d.side.staged
 	d.share = intake.NewShare(cmp.Or(d.o.Start.Limits.MaxTotal, maxTotal))
 	port := intake.NewQueue()
-	if err := d.direct.serve(d.side.life, port, nil, nil); err != nil {
+	if err := d.direct.serve(d.side.life, entrances{proxy: port}); err != nil {
 		return err
 	}
 	d.share.Join(port, d.direct.proxy.Conns)

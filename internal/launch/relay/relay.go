@@ -11,11 +11,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
+	"net/netip"
 	"sync"
 	"time"
 
 	"firma/internal/attach"
+	"firma/internal/control"
+	"firma/internal/original"
 )
 
 // The bounds of what is carried at once.
@@ -46,28 +48,37 @@ func New(to Opener, log *slog.Logger) *Relay {
 	return r
 }
 
-// Serve starts carrying from the sandbox's sockets, bound and listening: TCP
-// proxy, UDP resolver, TCP resolver. The files stay the caller's. It returns at
-// once.
-func (r *Relay) Serve(socks []*os.File) error {
-	if len(socks) != 3 {
-		return errors.New("relay: three sockets are needed")
-	}
-	proxy, err := net.FileListener(socks[0])
+// kinds are the listening sockets that are carried, and as what.
+var kinds = map[control.Socket]attach.Kind{
+	control.SocketProxy: attach.Relay, control.SocketDNSTCP: attach.DNS,
+	control.SocketCapture: attach.Capture, control.SocketCapture6: attach.Capture,
+}
+
+// Serve starts carrying from the sandbox's sockets, bound and listening. The files
+// stay the caller's. It returns at once.
+func (r *Relay) Serve(socks control.Sockets) error {
+	dns, err := net.FilePacketConn(socks[control.SocketDNS])
 	if err != nil {
 		return err
 	}
-	dns, err := net.FilePacketConn(socks[1])
-	if err != nil {
-		proxy.Close()
-		return err
+	listeners := map[net.Listener]attach.Kind{}
+	for name, f := range socks {
+		k, listens := kinds[name]
+		if !listens {
+			continue
+		}
+		ln, err := net.FileListener(f)
+		if err != nil {
+			for ln := range listeners {
+				ln.Close()
+			}
+			return errors.Join(err, dns.Close())
+		}
+		listeners[ln] = k
 	}
-	dnsTCP, err := net.FileListener(socks[2])
-	if err != nil {
-		return errors.Join(err, proxy.Close(), dns.Close())
+	for ln, k := range listeners {
+		r.wg.Go(func() { r.listen(ln, k) })
 	}
-	r.wg.Go(func() { r.listen(proxy, attach.Relay) })
-	r.wg.Go(func() { r.listen(dnsTCP, attach.DNS) })
 	r.wg.Go(func() { r.answer(dns) })
 	return nil
 }
@@ -116,7 +127,7 @@ func (r *Relay) pause(d time.Duration) bool {
 // agent's is closed: it goes nowhere else.
 func (r *Relay) carry(conn net.Conn, k attach.Kind) {
 	defer conn.Close()
-	up, err := r.to.Open(r.ctx, k)
+	up, err := r.open(conn, k)
 	if err != nil {
 		if r.ctx.Err() == nil {
 			r.log.Warn("a connection of the agent was cut: the Sidecar took none", "err", err)
@@ -132,6 +143,29 @@ func (r *Relay) carry(conn net.Conn, k attach.Kind) {
 	back.Go(func() { pass(conn, up) })
 	pass(up, conn)
 	back.Wait()
+}
+
+// open makes the connection to the Sidecar, which is told where a captured one was
+// meant to go: only here can the kernel be asked. One that was not redirected says
+// so by naming no address, for the Sidecar to refuse and record.
+func (r *Relay) open(conn net.Conn, k attach.Kind) (net.Conn, error) {
+	up, err := r.to.Open(r.ctx, k)
+	if err != nil || k != attach.Capture {
+		return up, err
+	}
+	to := netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
+	if c, ok := conn.(*net.TCPConn); ok {
+		local, _ := c.LocalAddr().(*net.TCPAddr)
+		if d, err := original.Destination(c, local.IP.To4() == nil); err == nil {
+			to = d
+		}
+	}
+	_ = up.SetWriteDeadline(time.Now().Add(attach.HandshakeTimeout))
+	if err := attach.WriteDestination(up, to); err != nil {
+		up.Close()
+		return nil, err
+	}
+	return up, up.SetWriteDeadline(time.Time{})
 }
 
 // pass moves src to dst, in the kernel where it can (splice(2), by the standard

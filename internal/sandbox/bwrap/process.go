@@ -166,9 +166,9 @@ func (p *Process) collect() {
 	p.errs.Close()
 }
 
-// Sockets waits for the finished sandbox and returns its unbound sockets: TCP for
-// the proxy, UDP and TCP for the resolver. They are the caller's.
-func (p *Process) Sockets() ([]*os.File, error) {
+// Sockets waits for the finished sandbox and returns its unbound sockets, which
+// are the caller's.
+func (p *Process) Sockets() (control.Sockets, error) {
 	m, files, pid, err := p.ctl.RecvFrom()
 	if errors.Is(err, io.EOF) {
 		_, _ = p.proc.Wait()
@@ -181,7 +181,8 @@ func (p *Process) Sockets() ([]*os.File, error) {
 	if m.Kind == control.KindFailed && m.Failure != nil {
 		return nil, m.Failure.Err()
 	}
-	if m.Kind != control.KindSockets || len(files) != 3 {
+	socks, err := control.NameSockets(m.Sockets, files)
+	if m.Kind != control.KindSockets || err != nil {
 		return nil, fault.New("SandboxSetupFailed", "the sandbox handed over something other than its sockets", "")
 	}
 	// The sender waits for our answer, so its pid can't have been reused yet.
@@ -193,7 +194,7 @@ func (p *Process) Sockets() ([]*os.File, error) {
 	p.pidfd = fd
 	p.mu.Unlock()
 	p.pid = pid
-	return files, nil
+	return socks, nil
 }
 
 // Exec turns the stub into the agent. It returns when the agent runs, or a fault

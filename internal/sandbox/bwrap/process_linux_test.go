@@ -57,9 +57,7 @@ func inside(t *testing.T, argv ...string) result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range socks {
-		s.Close()
-	}
+	socks.Close()
 	var r result
 	r.err = p.Exec(control.Exec{Argv: argv, Env: view.Env, Dir: view.Dir, RequireLandlock: true})
 	if r.err != nil {
@@ -168,9 +166,7 @@ func TestExchangedMountIsNoLaunch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range socks {
-		s.Close()
-	}
+	socks.Close()
 	for i := range p.pins {
 		if p.pins[i].Path == dir {
 			p.pins[i].Ino++ // as if what was checked had been another directory

@@ -15,6 +15,7 @@ type reply struct {
 	rcode  dnsmessage.RCode
 	answer answerKind
 	a      [4]byte
+	a6     [16]byte
 	ptr    string // rooted
 	known  bool   // false: the zero value
 }
@@ -24,7 +25,7 @@ type answerKind uint8
 const (
 	noData answerKind = iota
 	answerA
-	answerAAAA // ::1 only
+	answerAAAA
 	answerPTR
 )
 
@@ -88,7 +89,7 @@ func records(b *dnsmessage.Builder, q *query, r reply, ttl uint32) error {
 	case r.answer == answerA:
 		return b.AResource(h, dnsmessage.AResource{A: r.a})
 	case r.answer == answerAAAA:
-		return b.AAAAResource(h, dnsmessage.AAAAResource{AAAA: [16]byte{15: 1}})
+		return b.AAAAResource(h, dnsmessage.AAAAResource{AAAA: r.a6})
 	}
 	name, err := dnsmessage.NewName(r.ptr)
 	if err != nil {

@@ -34,15 +34,20 @@ func (r *Resolver) decide(q *query) (rep reply, refuse bool) {
 	return r.routable(q.question.Type, host), false
 }
 
-// routable answers A with the name's address, ANY likewise (RFC 8482), and says
-// of every other type that there is none: the Sidecar speaks for all of them.
+// routable answers A with the name's address, AAAA too where there is a range for
+// it, ANY like A (RFC 8482), and says of every other type that there is none: the
+// Sidecar speaks for all of them.
 func (r *Resolver) routable(t dnsmessage.Type, host string) reply {
-	if t != dnsmessage.TypeA && t != dnsmessage.TypeALL {
+	six := t == dnsmessage.TypeAAAA && r.cfg.Range6.IsValid()
+	if t != dnsmessage.TypeA && t != dnsmessage.TypeALL && !six {
 		return reply{known: true}
 	}
 	a, ok := r.names.addr(host)
-	if !ok {
+	switch {
+	case !ok:
 		return reply{}
+	case six:
+		return reply{known: true, answer: answerAAAA, a6: r.address6(a)}
 	}
 	return reply{known: true, answer: answerA, a: a}
 }
@@ -53,7 +58,7 @@ func localhost(t dnsmessage.Type) reply {
 	case dnsmessage.TypeA, dnsmessage.TypeALL:
 		return reply{known: true, answer: answerA, a: [4]byte{127, 0, 0, 1}}
 	case dnsmessage.TypeAAAA:
-		return reply{known: true, answer: answerAAAA}
+		return reply{known: true, answer: answerAAAA, a6: netip.IPv6Loopback().As16()}
 	}
 	return reply{known: true}
 }
@@ -64,7 +69,7 @@ func (r *Resolver) reverse(q *query) (reply, bool) {
 	addr, ok := reverseAddr(strings.ToLower(q.question.Name.String()))
 	name, known := "localhost", addr.IsLoopback()
 	if !known {
-		name, known = r.names.name(addr)
+		name, known = r.Lookup(addr)
 	}
 	switch {
 	case !ok || !known:
@@ -75,10 +80,10 @@ func (r *Resolver) reverse(q *query) (reply, bool) {
 	return reply{known: true, answer: answerPTR, ptr: name + "."}, false
 }
 
-// reverseAddr reads "4.3.2.1.in-addr.arpa." and the IPv6 loopback.
+// reverseAddr reads "4.3.2.1.in-addr.arpa." and its like of IPv6, one digit a label.
 func reverseAddr(name string) (netip.Addr, bool) {
-	if name == "1."+strings.Repeat("0.", 31)+"ip6.arpa." {
-		return netip.IPv6Loopback(), true
+	if rest, ok := strings.CutSuffix(name, ".ip6.arpa."); ok {
+		return reverseAddr6(rest)
 	}
 	rest, ok := strings.CutSuffix(name, ".in-addr.arpa.")
 	labels := strings.Split(rest, ".")
@@ -94,6 +99,21 @@ func reverseAddr(name string) (netip.Addr, bool) {
 		b[3-i] = byte(v)
 	}
 	return netip.AddrFrom4(b), true
+}
+
+func reverseAddr6(digits string) (netip.Addr, bool) {
+	var b [16]byte
+	if len(digits) != 4*len(b)-1 {
+		return netip.Addr{}, false
+	}
+	for i := range 2 * len(b) {
+		v, err := strconv.ParseUint(digits[2*i:2*i+1], 16, 4)
+		if err != nil || i > 0 && digits[2*i-1] != '.' {
+			return netip.Addr{}, false
+		}
+		b[15-i/2] |= byte(v) << (4 * (i % 2))
+	}
+	return netip.AddrFrom16(b), true
 }
 
 // refuse audits, then answers; a panic of the callback becomes SERVFAIL.

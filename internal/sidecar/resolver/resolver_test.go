@@ -525,3 +525,38 @@ func BenchmarkRoutable(b *testing.B) {
 		}
 	}
 }
+
+// TestIPv6: where there is a range, a name's AAAA is its A in another form, both
+// ways.
+func TestIPv6(t *testing.T) {
+	r, rec := newResolver(t, Config{Range6: netip.MustParsePrefix(CaptureRange6)})
+	const low = "1.0.0.0.2.1.6.c.0.0.0.0.0.0.0.0.0.0.0.0.1.6.d.6.2.7.9.6.6.6.d.f.ip6.arpa."
+	for _, c := range []struct {
+		name, want string
+		typ        dnsmessage.Type
+	}{
+		{"api.example.com.", "Success AAAA fd66:6972:6d61::c612:1", dnsmessage.TypeAAAA},
+		{"api.example.com.", "Success A 198.18.0.1 60", dnsmessage.TypeA},
+		{"x.wild.example.com.", "Success AAAA fd66:6972:6d61::c612:2", dnsmessage.TypeAAAA},
+		{"evil.test.", "NameError SOA", dnsmessage.TypeAAAA},
+		{low, "Success PTR api.example.com.", dnsmessage.TypePTR},
+		{"9" + low[1:], "NameError SOA", dnsmessage.TypePTR},
+		{"10" + low[1:], "NameError SOA", dnsmessage.TypePTR},
+		{"0" + low, "NameError SOA", dnsmessage.TypePTR},
+	} {
+		if got := summary(exchange(t, r, ask(c.name, c.typ))); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+	rec.take()
+	for addr, want := range map[string]string{"fd66:6972:6d61::c612:2": "x.wild.example.com", "fd66:6972:6d61::1": "", "fd66:6972:6d61:1::c612:2": "", "::ffff:198.18.0.1": "api.example.com"} {
+		if got, _ := r.Lookup(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: %q, want %q", addr, got, want)
+		}
+	}
+	for _, bad := range []string{"fd66::/64", "198.18.0.0/15"} {
+		if _, err := New(Config{Routable: routable, Refused: rec.refused, Range6: netip.MustParsePrefix(bad)}); err == nil {
+			t.Errorf("%s was taken", bad)
+		}
+	}
+}

@@ -171,6 +171,9 @@ func TestFeaturesTakenAway(t *testing.T) {
 		{"a filter refuses netlink", func(t *testing.T, h *host) {
 			h.wrap = []string{poorer(t, h.World, "no-netlink")}
 		}, "SandboxSetupFailed", "firma doctor"},
+		{"a filter refuses netfilter", func(t *testing.T, h *host) {
+			h.wrap = []string{poorer(t, h.World, "no-netfilter")}
+		}, "TransparentUnavailable", "transparent = false"},
 		{"state directory writable for all", func(t *testing.T, h *host) {
 			h.keep(t)
 			must(t, os.Chmod(h.state(), 0o777))

@@ -45,6 +45,8 @@ func become(name string, argv []string) error {
 		err = deny([]refusal{{unix.SYS_PRCTL, 0, unix.PR_SET_SECCOMP, false}, {nr: unix.SYS_SECCOMP}})
 	case "no-netlink":
 		err = deny([]refusal{{unix.SYS_SOCKET, 0, unix.AF_NETLINK, false}})
+	case "no-netfilter":
+		err = deny([]refusal{{unix.SYS_SOCKET, 2, unix.NETLINK_NETFILTER, false}})
 	case "no-landlock":
 		err = deny([]refusal{{nr: unix.SYS_LANDLOCK_CREATE_RULESET}})
 	case "limit-zero":
