@@ -20,6 +20,11 @@ if [ "$want" = test ]; then
 	need npm npm
 	need nghttp nghttp2-client
 	need nginx nginx-light
+	need java openjdk-17-jdk-headless
+	need redis-server redis-server
+	need redis-cli redis-tools
+	need ssh-keyscan openssh-client
+	need sshd openssh-server
 	need fcgiwrap fcgiwrap
 	need setpriv util-linux
 	need ip iproute2
