@@ -24,7 +24,7 @@ if [ "$want" = test ]; then
 	need redis-server redis-server
 	need redis-cli redis-tools
 	need ssh-keyscan openssh-client
-	need sshd openssh-server
+	[ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 	need fcgiwrap fcgiwrap
 	need setpriv util-linux
 	need ip iproute2

@@ -183,8 +183,8 @@ func noOtherFiles(t *testing.T, s *stage) {
 func noRawSocket(t *testing.T, s *stage) {
 	s.origin.Reset()
 	at := s.origin.PlainAddr()
-	got := s.lines(t, run("python3", "ports.py", fmt.Sprintf("127.0.0.1/%d", at.Port()), "192.0.2.1/80", "198.18.0.1/80", "2001:db8::1/80", "127.0.0.1/18080"))
-	want := []string{fmt.Sprintf("127.0.0.1/%d", at.Port()), "192.0.2.1/80", "198.18.0.1/80", "2001:db8::1/80", "127.0.0.1/18080 18080"}
+	got := s.lines(t, run("python3", "ports.py", fmt.Sprintf("127.0.0.1/%d", at.Port()), "192.0.2.1/80", "198.51.100.1/80", "2001:db8::1/80", "127.0.0.1/18080"))
+	want := []string{fmt.Sprintf("127.0.0.1/%d", at.Port()), "192.0.2.1/80", "198.51.100.1/80", "2001:db8::1/80", "127.0.0.1/18080 18080"}
 	if !slices.Equal(got, want) {
 		t.Errorf("connected: %q, want %q", got, want)
 	}
@@ -216,11 +216,11 @@ func noOwnDNS(t *testing.T, s *stage) {
 }
 
 // noBypassingChild: a child without the variables, in a session of its own, or
-// written to ignore them, reaches what its parent reaches without the proxy: nothing.
+// written to ignore them, is judged like its parent, and reaches nothing past that.
 func noBypassingChild(t *testing.T, s *stage) {
 	s.origin.Reset()
-	p := sh(`env -i curl -sS -m 5 http://plain.test/1; env -i setsid -w curl -sS -m 5 --noproxy '*' "http://$1/2"; (curl -sS -m 5 --noproxy '*' "http://$1/3" &) ; wait
-		node -e 'require("http").get("http://plain.test/4").on("error", () => {})'; curl -sS -m 5 --noproxy '*' --resolve "plain.test:80:127.0.0.1" http://plain.test/5; true`)
+	p := sh(`env -i curl -sS -m 5 http://evil.test/1; env -i setsid -w curl -sS -m 5 --noproxy '*' "http://$1/2"; (curl -sS -m 5 --noproxy '*' "http://$1/3" &) ; wait
+		node -e 'require("http").get("http://evil.test/4").on("error", () => {})'; curl -sS -m 5 --noproxy '*' --resolve "plain.test:80:127.0.0.1" http://plain.test/5; true`)
 	p.command = append(p.command, "sh", s.origin.PlainAddr().String())
 	s.run(t, p).wantCode(t, 0)
 	if arrived := s.origin.Records(); len(arrived) != 0 {
