@@ -241,10 +241,20 @@ func (c *conn) cut(cause error) {
 	}
 	streams := c.listLocked()
 	c.mu.Unlock()
-	c.nc.Close()
+	c.closeNow()
 	for _, st := range streams {
 		st.stop(cause, codeCancel)
 	}
+}
+
+// closeNow closes without a TLS alert, for which a client that reads nothing would
+// have to be waited for.
+func (c *conn) closeNow() {
+	if t, ok := c.nc.(interface{ NetConn() net.Conn }); ok {
+		t.NetConn().Close()
+		return
+	}
+	c.nc.Close()
 }
 
 func (c *conn) listLocked() []*stream {

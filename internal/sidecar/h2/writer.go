@@ -102,7 +102,7 @@ func (c *conn) writeOut() {
 	if err != nil {
 		c.broken = true
 		c.out = nil
-		c.nc.Close() // the reader ends the rest
+		c.closeNow() // the reader ends the rest
 	}
 	c.wake()
 }
