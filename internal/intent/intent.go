@@ -11,6 +11,8 @@ package intent
 import (
 	"net/netip"
 	"strings"
+
+	"firma/internal/gitpush"
 )
 
 // The transports a call can come in by.
@@ -34,6 +36,26 @@ type Call struct {
 
 	Path     string // starts with "/"; "" for CONNECT
 	RawQuery string // without "?"
+
+	// Push is what a git push asks for, where the body was read as far as that;
+	// nil for one that was not, and for every other call.
+	Push *Push
+}
+
+// Push are the commands of a git push. No updates are what a client sends to see
+// whether it may push.
+type Push struct{ Updates []gitpush.Update }
+
+// IsPush reports a request that carries the commands of a git push in its body
+// (gitprotocol-http(5), "Smart Service git-receive-pack"), in any reading of its
+// method and path.
+func (c *Call) IsPush() bool {
+	if c.Method != "POST" && c.Override != "POST" || !strings.Contains(c.Path, "git-receive-pack") {
+		return false
+	}
+	path := strings.TrimSuffix(strings.ReplaceAll(c.Path, "%2F", "/"), "/")
+	last, _ := cutParams([]byte(path[strings.LastIndexByte(path, '/')+1:]))
+	return last == "git-receive-pack"
 }
 
 // Error says why bytes are no call. It becomes the refusal MalformedRequest; Why

@@ -125,19 +125,21 @@ func (e *Enforcer) judge(ctx context.Context, j *judgement) {
 		j.deny(verdict.UnclassifiedIntent, "the call can't be classified: its method or query has no one meaning")
 		return
 	}
-	j.d.ActionClass = string(rule.ActionClass)
+	class := classOf(c, rule.ActionClass)
+	j.d.ActionClass = string(class)
 	j.info = append(j.info, "rule", rule.Source)
 	if c.Method == "CONNECT" {
 		j.d.Accepts = e.table.Load().TunnelAccepts(c)
 	}
+	j.info = append(j.info, pushInfo(c)...)
 	if ok, reason := e.cfg.Authority.Ready(); !ok {
 		j.deny(reason, "the Authority's state has not arrived yet")
 		return
 	}
-	if !e.stage1(j, rule.ActionClass) {
+	if !e.stage1(j, class) {
 		return
 	}
-	e.stage2(j, rule.ActionClass)
+	e.stage2(j, class)
 }
 
 func (e *Enforcer) unmapped(j *judgement) {
@@ -216,12 +218,12 @@ func evaluate(b *policy.Bundle, req policy.Request, c *intent.Call) policy.Resul
 // evaluateMethods asks for the method on the request line and, where a header
 // overrides it, for that one too.
 func evaluateMethods(b *policy.Bundle, req policy.Request, c *intent.Call) policy.Result {
-	res := b.Evaluate(req)
+	res := evaluateRefs(b, req, c)
 	if c.Override == "" || !res.Outcome.Dispatches() {
 		return res
 	}
 	req.Method = c.Override
-	return both(res, b.Evaluate(req))
+	return both(res, evaluateRefs(b, req, c))
 }
 
 // both joins the answers to two readings of one call, of which the first

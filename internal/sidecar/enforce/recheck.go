@@ -21,8 +21,8 @@ func (e *Enforcer) Still(c *intent.Call, d verdict.Decision) verdict.Reason {
 	case coverage != mapping.Mapped:
 		return verdict.UnclassifiedIntent
 	}
-	now := e.cfg.Now()
-	if _, cerr := e.cfg.Authority.Tokens().Select(e.cfg.SessionID, rule.ActionClass, c, now, e.cfg.Skew, e.cfg.Authority.Revoked); cerr != nil {
+	now, class := e.cfg.Now(), classOf(c, rule.ActionClass)
+	if _, cerr := e.cfg.Authority.Tokens().Select(e.cfg.SessionID, class, c, now, e.cfg.Skew, e.cfg.Authority.Revoked); cerr != nil {
 		return cerr.Reason
 	}
 	bundle, _ := e.cfg.Authority.Bundle()
@@ -30,7 +30,7 @@ func (e *Enforcer) Still(c *intent.Call, d verdict.Decision) verdict.Reason {
 		return verdict.PolicyBundleNotReady
 	}
 	res := evaluate(bundle, policy.Request{
-		AgentID: e.cfg.AgentID, Class: rule.ActionClass, ResourceID: d.Resource,
+		AgentID: e.cfg.AgentID, Class: class, ResourceID: d.Resource,
 		Host: c.HostKey(), Path: c.Path, Method: c.Method,
 		Context: e.session.peek(e.cfg.SessionID, c, now),
 	}, c)

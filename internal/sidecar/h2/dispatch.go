@@ -44,6 +44,10 @@ func (st *stream) run() {
 		code = st.malformed(why(err))
 		return
 	}
+	if err := st.readPush(); err != nil {
+		code = st.malformed(why(err))
+		return
+	}
 	d := e.Enforce(st.ctx, &st.call)
 	if !d.Outcome.Dispatches() {
 		code = st.deny(d)

@@ -35,6 +35,7 @@ type stream struct {
 	err         error // why the stream is over, if it is
 	interims    int
 
+	ahead    []byte // of the body, that was read before the call was judged
 	body     []byte // that came and was not read
 	at       int    // of it, that was read
 	open     int    // window the client may still fill
@@ -111,6 +112,11 @@ func (st *stream) Read(p []byte) (int, error) {
 	c := st.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(st.ahead) > 0 && st.err == nil && !st.unwanted {
+		n := copy(p, st.ahead)
+		st.ahead = st.ahead[n:]
+		return n, nil
+	}
 	for st.err == nil && !st.unwanted && st.at == len(st.body) && !st.remoteEnded {
 		st.cond.Wait()
 	}

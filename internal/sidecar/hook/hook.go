@@ -15,6 +15,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"firma/internal/gitpush"
 	"firma/internal/intent"
 	"firma/internal/sidecar/field"
 	"firma/internal/sidecar/proxy"
@@ -147,7 +148,26 @@ func call(q *interceptorv1.InterceptRequest) (*intent.Call, error) {
 			return nil, errors.New("a header asks for another host or path, or is firma's own")
 		}
 	}
+	if c.IsPush() {
+		if err := readPush(&c, q.Body); err != nil {
+			return nil, err
+		}
+	}
 	return &c, nil
+}
+
+// readPush reads what a git push asks for, which decides what the call is.
+func readPush(c *intent.Call, body []byte) error {
+	updates, done, err := gitpush.Parse(body)
+	var e *gitpush.Error
+	switch {
+	case errors.As(err, &e):
+		return errors.New("the commands of a git push are malformed: " + e.Why)
+	case !done:
+		return errors.New("the commands of a git push are not complete")
+	}
+	c.Push = &intent.Push{Updates: updates}
+	return nil
 }
 
 func canonical(q *interceptorv1.InterceptRequest) (intent.Call, error) {

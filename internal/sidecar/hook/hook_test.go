@@ -105,6 +105,8 @@ func TestIntercept(t *testing.T) {
 		{"same host header", &interceptorv1.InterceptRequest{Method: "GET", Host: "a.test", Path: "/", Headers: map[string]string{"Host": "A.TEST"}}, true, "", "http GET a.test/"},
 		{"other host header", &interceptorv1.InterceptRequest{Method: "GET", Host: "a.test", Path: "/", Headers: map[string]string{"Host": "b.test"}}, false, "MalformedRequest", "malformed grpc"},
 		{"misleading header", &interceptorv1.InterceptRequest{Method: "GET", Host: "a.test", Path: "/", Headers: map[string]string{"X-Original-URL": "/admin"}}, false, "MalformedRequest", "malformed grpc"},
+		{"push", &interceptorv1.InterceptRequest{Method: "POST", Host: "a.test", Path: "/o/r.git/git-receive-pack", Body: []byte("0000")}, false, "PolicyDenied", "http POST a.test/o/r.git/git-receive-pack"},
+		{"push that can't be read", &interceptorv1.InterceptRequest{Method: "POST", Host: "a.test", Path: "/o/r.git/git-receive-pack", Body: []byte("hello")}, false, "MalformedRequest: the commands of a git push", "malformed grpc"},
 		{"another session", &interceptorv1.InterceptRequest{Method: "GET", Host: "a.test", Path: "/", SessionId: "other"}, false, "MalformedRequest", "malformed grpc"},
 		{"nothing", &interceptorv1.InterceptRequest{}, false, "MalformedRequest", "malformed grpc"},
 		{"absolute path", &interceptorv1.InterceptRequest{Method: "GET", Host: "a.test", Path: "http://b.test/"}, false, "MalformedRequest", "malformed grpc"},

@@ -22,7 +22,11 @@ func (x *exchange) compose() error {
 	}
 	head := len(b)
 	b = append(b, crlf...)
-	x.body.Reset(c.in, &c.req.Head)
+	if c.push.read { // and with it the begin of the body
+		b = x.appendPushed(b)
+	} else {
+		x.body.Reset(c.in, &c.req.Head)
+	}
 	b, err := x.appendBody(b)
 	x.inline = x.body.Ended()
 	if x.expects = c.req.Continue && !x.inline; x.expects {
@@ -38,7 +42,7 @@ const expect = "Expect: 100-continue\r\n"
 
 func (x *exchange) appendBody(b []byte) ([]byte, error) {
 	chunked := x.c.req.Framing == http1.Chunked
-	for len(b) < maxInline {
+	for first := true; first || len(b) < maxInline; first = false { // a body may have ended in what was read ahead
 		p, err := x.body.Next()
 		if err == io.EOF {
 			if chunked {

@@ -29,6 +29,7 @@ type conn struct {
 	out  sink
 	req  http1.Request
 	call intent.Call
+	push pushed
 	x    exchange
 
 	way    way          // by which a stream was asked for, and a refusal is told
@@ -124,7 +125,7 @@ func goOn(can bool) step {
 
 // next reads the next request head; false ends the connection.
 func (c *conn) next() bool {
-	c.call = intent.Call{}
+	c.call, c.push = intent.Call{}, pushed{}
 	for timed := false; ; {
 		done, err := c.in.Request(&c.req)
 		if err != nil {

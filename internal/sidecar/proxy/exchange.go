@@ -51,9 +51,16 @@ func (c *conn) request() bool {
 		c.malformed(c.transport(), why(err), hint)
 		return false
 	}
+	if err := c.readPush(); err != nil {
+		if !malformedError(err) {
+			return c.unread(err)
+		}
+		c.malformed(c.transport(), why(err), "")
+		return false
+	}
 	d := c.srv.cfg.Enforcer.Enforce(c.ctx, &c.call)
 	if !d.Outcome.Dispatches() {
-		return c.deny(d, c.canSkipBody()) && c.skipBody()
+		return c.deny(d, !c.push.read && c.canSkipBody()) && c.skipBody()
 	}
 	return c.x.run(d)
 }
