@@ -5,6 +5,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"io"
 	"log"
 	"log/slog"
@@ -231,4 +232,61 @@ func BenchmarkTunnelThroughput(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkIntercepted is BenchmarkKeepAlive inside TLS, with TLS to the origin.
+// The origin's and the clients' own TLS is in the direct figure too.
+func BenchmarkIntercepted(b *testing.B) {
+	w := newIntercepting(b, interceptOptions{cfg: Config{Enforcer: allowAll{}, Log: slog.New(slog.DiscardHandler)}}, func(c net.Conn, r *bufio.Reader) {
+		for {
+			for {
+				line, err := r.ReadSlice('\n')
+				if err != nil {
+					return
+				}
+				if len(line) == 2 {
+					break
+				}
+			}
+			if _, err := io.WriteString(c, benchReply); err != nil {
+				return
+			}
+		}
+	})
+	const request = "GET /v1/models HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\nAuthorization: Bearer abcdef\r\n\r\n"
+	work := func(through bool) func(int) {
+		return func(n int) {
+			addr := w.origin
+			if through {
+				addr = w.proxy
+			}
+			raw, err := net.Dial("tcp", addr)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			defer raw.Close()
+			buf := make([]byte, 4096)
+			if through {
+				io.WriteString(raw, connectReq)
+				io.ReadFull(raw, buf[:len(established)])
+			}
+			c := tls.Client(raw, &tls.Config{ServerName: "api.example.com", InsecureSkipVerify: true})
+			for range n {
+				io.WriteString(c, request)
+				if _, err := c.Read(buf); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		}
+	}
+	const conns = 32
+	spread(conns*4, conns, work(true))
+	b.ResetTimer()
+	_, direct := spread(b.N, conns, work(false))
+	wall, cpu := spread(b.N, conns, work(true))
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(cpu-direct)/1e3, "firma-cpu-µs/op")
+	b.ReportMetric(float64(wall)/1e3, "firma-µs/op")
 }
