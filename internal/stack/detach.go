@@ -20,7 +20,11 @@ func Detach(ctx context.Context, stateDir string, env, args []string) (Report, e
 		return Report{}, fault.Wrap(err, "StateDirNotWritable", "the state directory "+stateDir+" can't be made", "name another with --state-dir or FIRMA_STATE_DIR")
 	}
 	sv := &service{role: "supervisor", log: filepath.Join(stateDir, supervisorLog), gone: make(chan struct{})}
-	report, err := sv.detach(env, append(append([]string{"firma"}, args...), "--report-fd", "3"))
+	var report *os.File
+	thread, err := spawn.NewThread(nil)
+	if err == nil { // a session of its own, without a parent-death signal
+		report, err = sv.spawn(thread, env, append(append([]string{"firma"}, args...), "--report-fd", "3"), syscall.SysProcAttr{Setsid: true}, 0)
+	}
 	if err != nil {
 		return Report{}, fault.Wrap(err, "ChildNotStarted", "the supervisor could not be started", "check process limits (`ulimit -u`) and that "+stateDir+" is writable")
 	}
@@ -30,43 +34,4 @@ func Detach(ctx context.Context, stateDir string, env, args []string) (Report, e
 		sv.proc.Signal(syscall.SIGTERM)
 	}
 	return r, err
-}
-
-// detach starts the process in a session of its own, without a parent-death
-// signal.
-func (sv *service) detach(env, args []string) (report *os.File, err error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	log, err := os.OpenFile(sv.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	report, write, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer write.Close()
-	thread, err := spawn.NewThread(nil)
-	if err == nil {
-		sv.proc, err = thread.Start(spawn.Command{
-			Path: exe, Args: args, Dir: "/", Env: env, Files: []*os.File{null, log, log, write}, Attr: syscall.SysProcAttr{Setsid: true},
-		}, 0)
-	}
-	if err != nil {
-		report.Close()
-		return nil, err
-	}
-	go func() {
-		sv.status, _ = sv.proc.Wait()
-		close(sv.gone)
-	}()
-	return report, nil
 }

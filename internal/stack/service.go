@@ -35,7 +35,9 @@ func (s *supervisor) start(ctx context.Context, role string, more ...string) (*s
 		args = append(args, "-c", s.o.Config)
 	}
 	sv := &service{role: role, log: s.path(role + ".log"), gone: make(chan struct{})}
-	report, err := sv.spawn(s, append(args, more...))
+	// It leads a group of its own, so that Ctrl-C reaches the supervisor alone,
+	// which ends the services in order.
+	report, err := sv.spawn(s.thread, s.o.Env, append(args, more...), syscall.SysProcAttr{Setpgid: true}, syscall.SIGTERM)
 	if err != nil {
 		return nil, Report{}, fault.Wrap(err, "ChildNotStarted", "the "+role+" process could not be started", "check process limits (`ulimit -u`) and that "+s.o.StateDir+" is writable")
 	}
@@ -49,9 +51,10 @@ func (s *supervisor) start(ctx context.Context, role string, more ...string) (*s
 	return sv, r, err
 }
 
-// spawn starts the process. It leads a group of its own, so that Ctrl-C reaches
-// the supervisor alone, which ends the services in order.
-func (sv *service) spawn(s *supervisor, args []string) (report *os.File, err error) {
+// spawn starts this program again with a pipe for its report as descriptor 3 and
+// its log as standard output and error. It ends with sig when thread's process
+// does; 0 lets it live on.
+func (sv *service) spawn(thread *spawn.Thread, env, args []string, attr syscall.SysProcAttr, sig syscall.Signal) (report *os.File, err error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -71,10 +74,7 @@ func (sv *service) spawn(s *supervisor, args []string) (report *os.File, err err
 		return nil, err
 	}
 	defer write.Close()
-	sv.proc, err = s.thread.Start(spawn.Command{
-		Path: exe, Args: args, Dir: "/", Env: s.o.Env, Files: []*os.File{null, log, log, write},
-		Attr: syscall.SysProcAttr{Setpgid: true},
-	}, syscall.SIGTERM)
+	sv.proc, err = thread.Start(spawn.Command{Path: exe, Args: args, Dir: "/", Env: env, Files: []*os.File{null, log, log, write}, Attr: attr}, sig)
 	if err != nil {
 		report.Close()
 		return nil, err
