@@ -19,8 +19,9 @@ import (
 	"firma/internal/verdict"
 )
 
-// enforcer allows everything and counts.
+// enforcer allows everything and counts. What HTTP/2 has no use for panics.
 type enforcer struct {
+	proxy.Enforcer
 	mu        sync.Mutex
 	calls     []string
 	malformed int
@@ -33,9 +34,6 @@ func (e *enforcer) Enforce(_ context.Context, c *intent.Call) verdict.Decision {
 	e.calls = append(e.calls, c.Method+" "+c.Path)
 	return verdict.Decision{Outcome: verdict.Allow, EventID: "aevt_1"}
 }
-
-func (e *enforcer) Admit(context.Context, *intent.Call) verdict.Decision { return verdict.Decision{} }
-func (e *enforcer) Contactable(*intent.Call) bool                        { return true }
 
 func (e *enforcer) Malformed(_ context.Context, _, detail string) verdict.Decision {
 	e.mu.Lock()
