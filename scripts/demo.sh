@@ -7,7 +7,7 @@ firma=$PWD/bin/firma
 origin=$PWD/bin/firma-origin
 dir=$(mktemp -d)
 trap 'exec 9>&- ; wait 2>/dev/null; rm -rf "$dir"' EXIT
-mkdir -p "$dir"/{project,state,certs,home}
+mkdir -p "$dir"/{project,certs,home}
 failed=0
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
@@ -41,7 +41,11 @@ cat >"$dir/firma.toml" <<E2
 [sidecar.mapping]
 rules_path = "rules.toml"
 
+[sidecar.egress]
+ca_cert_path = "certs/ca.pem"
+
 [sidecar.egress.hosts]
+"echo.test" = "127.0.0.1:$tls"
 "plain.test" = "127.0.0.1:$plain"
 "allowed.test" = "127.0.0.1:$tls"
 "evil.test" = "127.0.0.1:$plain"
@@ -59,6 +63,19 @@ host = "plain.test"
 path = "/admin/**"
 action_class = "repo.admin"
 
+# Rules that name a path: what is inside TLS is looked into.
+[[rules]]
+method = "GET"
+host = "echo.test"
+path = "/**"
+action_class = "code.read"
+
+[[rules]]
+method = "DELETE"
+host = "echo.test"
+path = "/**"
+action_class = "code.destructive"
+
 [[rules]]
 method = "CONNECT"
 host = "allowed.test"
@@ -72,6 +89,12 @@ echo "--- an allowed request"
 curl -sS -o /dev/null -w '%{http_code}\n' http://plain.test/hello
 echo "--- an allowed tunnel (TLS end to end)"
 curl -sS -o /dev/null -w '%{http_code}\n' --cacert ca.pem https://allowed.test/hello
+echo "--- an allowed request inside TLS, judged by its path; nothing says whom to trust"
+curl -sS -o /dev/null -w '%{http_code}\n' https://echo.test/inside
+echo "--- the same by a client that ignores the proxy"
+curl -sS --noproxy '*' -o /dev/null -w '%{http_code}\n' https://echo.test/captured
+echo "--- a request inside TLS that policy forbids"
+curl -sS -X DELETE https://echo.test/inside; echo
 echo "--- a request that policy forbids"
 curl -sS -X POST http://plain.test/admin/keys; echo
 echo "--- a destination no rule covers"
@@ -94,10 +117,12 @@ cat "$dir/out" "$dir/err"
 
 say "What held"
 log=$(ls "$dir"/state/audit/*.jsonl)
-held "ALLOW: two answers of 200 came through" test "$(grep -c '^200$' "$dir/out")" = 2
-held "DENY by policy: 403 with PolicyDenied" has "$dir/out" '"reason":"PolicyDenied"'
+held "ALLOW: four answers of 200 came through" test "$(grep -c '^200$' "$dir/out")" = 4
+held "what went on inside TLS is in the log, by path" grep -q '"resource":"echo.test/captured"' "$log"
+held "DENY by policy: 403 with PolicyDenied, twice" test "$(grep -c '"reason":"PolicyDenied"' "$dir/out")" = 2
 held "an unmapped destination: 403 with UnclassifiedIntent" has "$dir/out" '"reason":"UnclassifiedIntent"'
-held "neither refused request reached the origin" hasnt "$dir/origin.log" '/admin/keys'
+held "no refused request reached the origin" hasnt "$dir/origin.log" '/admin/keys'
+held "nor did the one inside TLS" hasnt "$dir/origin.log" '"DELETE"'
 held "raw sockets dead-end" hasnt "$dir/out" REACHED
 held "the host's secret can't be read" hasnt "$dir/out" READ-SECRET
 held "the summary names what was refused, and the way to allow it" has "$dir/err" 'firma run --allow evil.test'
@@ -115,4 +140,4 @@ if [ "$failed" != 0 ]; then
 	echo "demo: something did not hold, see FAILED above"
 	exit 1
 fi
-echo "demo: all of it held: allowed, refused, dead-ended, unreadable, recorded, verified"
+echo "demo: all of it held: allowed, looked into, captured, refused, dead-ended, unreadable, recorded, verified"
