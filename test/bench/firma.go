@@ -29,8 +29,15 @@ rules_path = "rules.toml"
 listen_addr = %q
 max_connections = 20000
 
+[sidecar.interceptor.https_mitm]
+intercept_hosts = ["inside.test"]
+
+[sidecar.egress]
+ca_cert_path = "origin.pem"
+
 [sidecar.egress.hosts]
 "bench.test" = %q
+"inside.test" = %q
 `
 
 const rules = `version = 2
@@ -44,6 +51,11 @@ action_class = "code.read"
 method = "CONNECT"
 host = "bench.test"
 action_class = "communication.external.send"
+
+[[rules]]
+method = "GET"
+host = "inside.test"
+action_class = "code.read"
 `
 
 // beside is another firma to compare with in the same run.
@@ -62,7 +74,7 @@ const against = "against"
 // firmaArgs prepares a configuration, a key and a capability as docs/authority.md
 // says.
 func (e *env) firmaArgs(addr string) ([]string, error) {
-	conf, err := e.write("firma-"+strings.ReplaceAll(addr, ":", "-")+".toml", fmt.Sprintf(config, addr, e.origin))
+	conf, err := e.write("firma-"+strings.ReplaceAll(addr, ":", "-")+".toml", fmt.Sprintf(config, addr, e.origin, e.tls))
 	if err != nil {
 		return nil, err
 	}

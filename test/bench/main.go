@@ -28,7 +28,7 @@ func main() {
 	flag.StringVar(&o.peers, "peers", "bin/peers", "where the peers were built")
 	flag.StringVar(&o.against, "against", "", "another firma to compare with")
 	flag.StringVar(&o.only, "only", "", "subjects to measure, by name, comma-separated")
-	flag.StringVar(&o.parts, "parts", "proxy,idle,sandbox", "what to measure")
+	flag.StringVar(&o.parts, "parts", "proxy,intercept,idle,sandbox", "what to measure")
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds; medians over them are shown")
 	flag.IntVar(&o.conns, "conns", 32, "connections at once")
 	flag.IntVar(&o.idle, "idle", 9900, "idle tunnels; each takes two descriptors")

@@ -46,6 +46,36 @@ func (e *env) measureProxies() error {
 	return nil
 }
 
+// measureInterceptors compares CPU time per request inside TLS.
+func (e *env) measureInterceptors() error {
+	fmt.Printf("inside TLS: %d rounds of %v; HTTP/1.1 on %d connections, HTTP/2 %d at once on one\n", e.rounds, e.time, e.conns, e.conns)
+	all, stop := e.startAll(interceptors)
+	defer stop()
+	t := newTable()
+	for i := range e.rounds + 1 {
+		for _, s := range all {
+			for _, m := range []struct {
+				unit, rate string
+				run        func(string, int, time.Duration) (load.Result, error)
+			}{{"h1 µs", "h1 req/s", s.inside.Inside}, {"h2 µs", "h2 req/s", s.inside.Inside2}} {
+				n, cpu, err := s.cost(func() (load.Result, error) { return m.run(inside, e.conns, e.time) })
+				if err != nil {
+					if i == 0 {
+						fmt.Printf("  %s, %s: %v\n", s.name, m.unit, err)
+					}
+					continue
+				}
+				if i > 0 { // the first round is for handshakes and certificates
+					t.add(s.name, m.unit, micros(cpu)/float64(n.Count))
+					t.add(s.name, m.rate, n.Rate())
+				}
+			}
+		}
+	}
+	t.print("h1 µs", "h2 µs", "h1 req/s", "h2 req/s")
+	return nil
+}
+
 func (e *env) measureDirect(t *table) {
 	p := load.Path{Host: e.origin, Tun: e.origin}
 	if d, err := p.Pull(e.hello, pull); err == nil {

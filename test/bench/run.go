@@ -11,8 +11,6 @@ import (
 	"strings"
 
 	"syscall"
-
-	"firma/test/load"
 )
 
 // run measures what is asked for and prints tables.
@@ -29,12 +27,12 @@ func run(o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	origin, err := load.NewOrigin()
+	e := &env{options: o, dir: dir}
+	end, err := e.begin()
 	if err != nil {
 		return err
 	}
-	defer origin.Close()
-	e := &env{options: o, dir: dir, origin: origin.Addr(), hello: load.Hello(host)}
+	defer end()
 	if o.against != "" {
 		other, err := filepath.Abs(o.against)
 		if err != nil {
@@ -45,7 +43,7 @@ func run(o options) error {
 	parts := []struct {
 		name string
 		run  func(*env) error
-	}{{"proxy", (*env).measureProxies}, {"idle", (*env).measureIdle}, {"sandbox", (*env).measureSandboxes}}
+	}{{"proxy", (*env).measureProxies}, {"intercept", (*env).measureInterceptors}, {"idle", (*env).measureIdle}, {"sandbox", (*env).measureSandboxes}}
 	var errs []error
 	for _, p := range parts {
 		if slices.Contains(strings.Split(o.parts, ","), p.name) {

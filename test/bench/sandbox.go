@@ -150,7 +150,7 @@ func (e *env) firmaRun(client []string) ([]string, error) {
 	if _, err := e.write("rules.toml", rules); err != nil {
 		return nil, err
 	}
-	conf, err := e.write("run.toml", fmt.Sprintf("[authority]\n\n[sidecar.mapping]\nrules_path = \"rules.toml\"\n\n[sidecar.egress.hosts]\n%q = %q\n", host, e.origin))
+	conf, err := e.write("run.toml", fmt.Sprintf("[authority]\n\n[sidecar.mapping]\nrules_path = \"rules.toml\"\n\n[sidecar.interceptor.https_mitm]\nintercept_hosts = [%q]\n\n[sidecar.egress]\nca_cert_path = \"origin.pem\"\n\n[sidecar.egress.hosts]\n%q = %q\n%q = %q\n", inside, host, e.origin, inside, e.tls))
 	return append([]string{e.firma, "run", "--quiet", "--config", conf, "--authority", "local", "--"}, client...), err
 }
 

@@ -20,7 +20,7 @@ import (
 // soak drives a standalone Sidecar and a run for a while and wants them to end up
 // holding what they held, with logs that verify.
 func soak(args []string) error {
-	e := &env{hello: load.Hello(host)}
+	e := &env{}
 	f := flag.NewFlagSet("soak", flag.ExitOnError)
 	f.StringVar(&e.firma, "firma", "bin/firma", "the firma to drive")
 	duration := f.Duration("duration", 30*time.Minute, "how long")
@@ -36,12 +36,11 @@ func soak(args []string) error {
 		return err
 	}
 	defer os.RemoveAll(e.dir)
-	origin, err := load.NewOrigin()
+	end, err := e.begin()
 	if err != nil {
 		return err
 	}
-	defer origin.Close()
-	e.origin = origin.Addr()
+	defer end()
 	return e.soak(*duration)
 }
 
@@ -60,7 +59,7 @@ func (e *env) soak(d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	churn := &load.Churn{Path: s.path, Hello: e.hello}
+	churn := &load.Churn{Path: s.path, Inside: s.inside, Name: inside, Hello: e.hello}
 	traffic := make(chan error, 1)
 	go func() { traffic <- churn.Run(ctx) }()
 	var inside *watched
@@ -109,7 +108,7 @@ func (e *env) churning(d time.Duration) (*exec.Cmd, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	argv, err := e.firmaRun([]string{bench, "churn", host, host + ":443", d.String()})
+	argv, err := e.firmaRun([]string{bench, "churn", host, host + ":443", inside + ":443", d.String()})
 	if err != nil {
 		return nil, "", err
 	}
@@ -126,20 +125,22 @@ func (e *env) churning(d time.Duration) (*exec.Cmd, string, error) {
 
 // churn is what runs inside.
 func churn(args []string) error {
-	if len(args) != 3 {
-		return errors.New("usage: bench churn HOST TUNNEL DURATION, with HTTP_PROXY set")
+	if len(args) != 4 {
+		return errors.New("usage: bench churn HOST TUNNEL INTERCEPTED DURATION, with HTTP_PROXY set")
 	}
 	p, err := load.ThroughEnv(os.Getenv("HTTP_PROXY"), args[0], args[1])
 	if err != nil {
 		return err
 	}
-	d, err := time.ParseDuration(args[2])
+	d, err := time.ParseDuration(args[3])
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
-	c := &load.Churn{Path: p, Hello: load.Hello(host), Names: true}
+	within := p
+	within.Tun = args[2]
+	c := &load.Churn{Path: p, Inside: within, Name: inside, Hello: load.Hello(host), Names: true}
 	err = c.Run(ctx)
 	fmt.Println(c)
 	return err

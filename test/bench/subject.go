@@ -23,8 +23,27 @@ type env struct {
 	options
 	dir    string
 	origin string // "host:port" that requests and tunnels reach
+	tls    string // likewise, what is intercepted
 	hello  []byte
 }
+
+// begin starts what all subjects reach; the function returned ends it.
+func (e *env) begin() (func(), error) {
+	origin, err := load.NewOrigin()
+	if err != nil {
+		return nil, err
+	}
+	secure, err := load.NewTLSOrigin(inside)
+	if err != nil {
+		return nil, err
+	}
+	e.origin, e.tls, e.hello = origin.Addr(), secure.Addr, load.Hello(host)
+	_, err = e.write("origin.pem", string(secure.CA))
+	return func() { origin.Close(); secure.Close() }, err
+}
+
+// inside is the name of a host that is looked into.
+const inside = "inside.test"
 
 // maker knows how to start a proxy that listens on addr.
 type maker struct {
@@ -41,15 +60,23 @@ var proxies = []maker{
 	{"smokescreen", (*env).smokescreenArgs},
 }
 
-// subject is one proxy under measurement.
-type subject struct {
-	name string
-	path load.Path
-	cmd  *exec.Cmd
-	down bool // it failed, and is measured no more
+// interceptors look into every tunnel.
+var interceptors = []maker{
+	{"firma", (*env).firmaArgs},
+	{"std-mitm", peer("std-mitm")},
+	{"goproxy-mitm", peer("goproxy-mitm")},
 }
 
-// start starts a proxy and waits until it carries a tunnel.
+// subject is one proxy under measurement.
+type subject struct {
+	name   string
+	path   load.Path
+	inside load.Path // to what is intercepted
+	cmd    *exec.Cmd
+	down   bool // it failed, and is measured no more
+}
+
+// start starts a proxy and waits until it listens.
 func (e *env) start(m maker) (*subject, error) {
 	addr, err := freeAddr()
 	if err != nil {
@@ -64,9 +91,9 @@ func (e *env) start(m maker) (*subject, error) {
 		return nil, err
 	}
 	defer log.Close()
-	s := &subject{name: m.name, path: load.Path{Proxy: addr, Host: e.origin, Tun: e.origin}, cmd: exec.Command(argv[0], argv[1:]...)}
+	s := &subject{name: m.name, path: load.Path{Proxy: addr, Host: e.origin, Tun: e.origin}, inside: load.Path{Proxy: addr, Tun: e.tls}, cmd: exec.Command(argv[0], argv[1:]...)}
 	if m.name == "firma" || m.name == against {
-		s.path.Host, s.path.Tun = host, host+":443"
+		s.path.Host, s.path.Tun, s.inside.Tun = host, host+":443", inside+":443"
 	}
 	s.cmd.Dir, s.cmd.Stderr = e.dir, log
 	s.cmd.Env = append(os.Environ(), "FIRMA_STATE_DIR="+filepath.Join(e.dir, "state"))
@@ -74,7 +101,7 @@ func (e *env) start(m maker) (*subject, error) {
 		return nil, err
 	}
 	for end := time.Now().Add(15 * time.Second); ; {
-		c, err := s.path.Ping(e.hello)
+		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			return s, c.Close()
 		}

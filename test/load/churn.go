@@ -18,7 +18,9 @@ import (
 // Churn is everything that agents do, at a pace that leaves the machine usable.
 type Churn struct {
 	Path   Path
-	Names  bool // look names up, too; needs the sandbox's resolver
+	Inside Path   // to what is intercepted; none without a Tun
+	Name   string // of its server in TLS
+	Names  bool   // look names up, too; needs the sandbox's resolver
 	Hello  []byte
 	mu     sync.Mutex
 	counts map[string]int
@@ -36,6 +38,10 @@ func (c *Churn) Run(ctx context.Context) error {
 		"abort":      c.abort,
 		"slow":       c.slow,
 		"websocket":  c.webSocket,
+	}
+	if c.Inside.Tun != "" {
+		jobs["inside h1"] = func() error { _, err := c.Inside.Inside(c.Name, 2, 50*time.Millisecond); return err }
+		jobs["inside h2"] = func() error { _, err := c.Inside.Inside2(c.Name, 8, 50*time.Millisecond); return err }
 	}
 	if c.Names {
 		jobs["name"] = func() error { return lookUp(ctx, c.Path.Host) }

@@ -42,6 +42,21 @@ func TestWebSocketDirect(t *testing.T) {
 	}
 }
 
+func TestInsideDirect(t *testing.T) {
+	o, err := NewTLSOrigin("inside.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	p := Path{Host: o.Addr, Tun: o.Addr}
+	if r, err := p.Inside("inside.test", 2, 10*time.Millisecond); err != nil || r.Count == 0 {
+		t.Errorf("Inside: %+v, %v", r, err)
+	}
+	if r, err := p.Inside2("inside.test", 2, 10*time.Millisecond); err != nil || r.Count == 0 {
+		t.Errorf("Inside2: %+v, %v", r, err)
+	}
+}
+
 func TestProcess(t *testing.T) {
 	if d, err := CPU(os.Getpid()); err != nil || d <= 0 {
 		t.Errorf("CPU: %v, %v", d, err)
