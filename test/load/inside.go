@@ -2,6 +2,7 @@ package load
 
 import (
 	"bufio"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,7 +10,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -18,8 +18,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 // TLSOrigin answers requests inside TLS, over HTTP/1.1 and HTTP/2.
@@ -101,33 +99,27 @@ func (p Path) Inside(name string, n int, d time.Duration) (Result, error) {
 
 // Inside2 sends HTTP/2 requests, n at once on one intercepted tunnel, for d.
 func (p Path) Inside2(name string, n int, d time.Duration) (Result, error) {
-	c, err := p.secure(name, "h2")
-	if err != nil {
-		return Result{}, err
-	}
-	defer c.Close()
-	if c.ConnectionState().NegotiatedProtocol != "h2" {
-		return Result{}, errors.New("HTTP/2 was not offered")
-	}
-	tr := &http2.Transport{DisableCompression: true}
-	cc, err := tr.NewClientConn(c)
-	if err != nil {
-		return Result{}, err
-	}
-	defer cc.Close()
+	var protocols http.Protocols
+	protocols.SetHTTP2(true)
+	tr := &http.Transport{Protocols: &protocols, DisableCompression: true, MaxConnsPerHost: 1,
+		DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return p.secure(name, "h2") }}
+	defer tr.CloseIdleConnections()
 	return during(n, d, false, func(*worker) error {
 		req, err := http.NewRequest(http.MethodGet, "https://"+p.authority()+"/v1/models", nil)
 		if err != nil {
 			return err
 		}
 		req.Header.Set("Authorization", "Bearer abcdef")
-		resp, err := cc.RoundTrip(req)
+		resp, err := tr.RoundTrip(req)
 		if err != nil {
 			return err
 		}
 		defer resp.Body.Close()
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 			return err
+		}
+		if resp.ProtoMajor != 2 {
+			return fmt.Errorf("%s in place of HTTP/2", resp.Proto)
 		}
 		if resp.StatusCode != 200 {
 			return fmt.Errorf("GET over HTTP/2: status %d", resp.StatusCode)
