@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"firma/internal/testkit/gitserve"
 )
 
 // looks is a configuration that looks into TLS connections to name at addr: a rule
@@ -168,4 +170,25 @@ func crates(t *testing.T) http.Handler {
 	})
 	mux.HandleFunc("GET /dl/tiny/1.0.0", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) })
 	return mux
+}
+
+// TestTrustGit: a clone over TLS is allowed and a push refused, since the Sidecar
+// sees inside what is asked.
+func TestTrustGit(t *testing.T) {
+	everyone(t, func(t *testing.T, s *stage) {
+		root := s.repository(t)
+		h, err := gitserve.Handler(root)
+		must(t, err)
+		p := run("bash", "-c", cloneFetchPush, "git", "https://git.test/demo.git")
+		p.config = s.configure(t, settings{hosts: map[string]string{"git.test": s.newOrigin(t, h).TLSAddr().String()}, rules: readOnly,
+			more: fmt.Sprintf("[sidecar.egress]\nca_cert_path = %q\n", filepath.Join(s.certs, "ca.pem"))})
+		r := s.run(t, p).wantCode(t, 128)
+		if r.out != "hello from the far side\n" || !strings.Contains(r.err, "403") {
+			t.Errorf("the agent saw %s", r)
+		}
+		if got := history(t, root); got != "first\n" {
+			t.Errorf("at the far side: %q", got)
+		}
+		wantRecorded(t, r.events(t), 1, pattern("request", "DENY", "PolicyDenied", "git.test/demo.git/info/refs"))
+	})
 }
