@@ -11,17 +11,19 @@ import (
 //	table ip firma {
 //	  chain own {
 //	    type filter hook output priority raw; policy accept;
-//	    ip saddr 127.0.0.0/8 ip daddr 127.0.0.0/8 th sport != PORT th dport != PORT notrack
+//	    ip saddr 127.0.0.0/8 ip daddr 127.0.0.0/8 th sport != {PORT, 1} th dport != PORT notrack
 //	  }
 //	  chain capture {
 //	    type nat hook output priority dstnat; policy accept;
+//	    meta l4proto tcp ip daddr 127.0.0.0/8 th dport PORT redirect to :1
 //	    meta l4proto tcp ip daddr != 127.0.0.0/8 redirect to :PORT
 //	  }
 //	}
 //
 // The first chain only saves time: what stays on loopback, the way to the proxy
 // above all, is not tracked. The listener's own connections are, so that one that
-// was opened to it directly is told from one that was redirected.
+// was opened to it directly is told from one that was redirected: it is turned to
+// a port where nobody inside may listen, so the listener can't be reached as such.
 const (
 	table   = "firma"
 	own     = "own"
@@ -37,6 +39,9 @@ type network struct {
 	source, destination uint32 // offsets of what is compared
 	loopback            []byte
 }
+
+// nobody is port 1, on which the agent may not listen.
+var nobody = []byte{0, 1}
 
 var (
 	ipv4 = network{12, 16, []byte{127}} // the first byte of 127.0.0.0/8
@@ -73,21 +78,36 @@ func (b *batch) rules(family byte, n network, port uint16) {
 		b.compare(unix.NFT_PAYLOAD_NETWORK_HEADER, n.destination, unix.NFT_CMP_EQ, n.loopback)
 		b.compare(unix.NFT_PAYLOAD_TRANSPORT_HEADER, 0, unix.NFT_CMP_NEQ, p)
 		b.compare(unix.NFT_PAYLOAD_TRANSPORT_HEADER, 2, unix.NFT_CMP_NEQ, p)
+		b.compare(unix.NFT_PAYLOAD_TRANSPORT_HEADER, 0, unix.NFT_CMP_NEQ, nobody) // its refusal is tracked back
 		b.expr("notrack", nil)
 	})
-	b.rule("redirect connections (redirect)", family, capture, func() {
-		b.expr("meta", func() {
-			b.be32(unix.NFTA_META_KEY, unix.NFT_META_L4PROTO)
-			b.be32(unix.NFTA_META_DREG, unix.NFT_REG_1)
-		})
-		b.cmp(unix.NFT_CMP_EQ, []byte{unix.IPPROTO_TCP})
-		b.compare(unix.NFT_PAYLOAD_NETWORK_HEADER, n.destination, unix.NFT_CMP_NEQ, n.loopback)
-		b.expr("immediate", func() {
-			b.be32(unix.NFTA_IMMEDIATE_DREG, unix.NFT_REG_1)
-			b.nest(unix.NFTA_IMMEDIATE_DATA, func() { b.attr(unix.NFTA_DATA_VALUE, p...) })
-		})
-		b.expr("redir", func() { b.be32(unix.NFTA_REDIR_REG_PROTO_MIN, unix.NFT_REG_1) })
+	b.rule("refuse connections to the listener itself (redirect)", family, capture, func() {
+		b.tcp()
+		b.compare(unix.NFT_PAYLOAD_NETWORK_HEADER, n.destination, unix.NFT_CMP_EQ, n.loopback)
+		b.compare(unix.NFT_PAYLOAD_TRANSPORT_HEADER, 2, unix.NFT_CMP_EQ, p)
+		b.redirect(nobody)
 	})
+	b.rule("redirect connections (redirect)", family, capture, func() {
+		b.tcp()
+		b.compare(unix.NFT_PAYLOAD_NETWORK_HEADER, n.destination, unix.NFT_CMP_NEQ, n.loopback)
+		b.redirect(p)
+	})
+}
+
+func (b *batch) tcp() {
+	b.expr("meta", func() {
+		b.be32(unix.NFTA_META_KEY, unix.NFT_META_L4PROTO)
+		b.be32(unix.NFTA_META_DREG, unix.NFT_REG_1)
+	})
+	b.cmp(unix.NFT_CMP_EQ, []byte{unix.IPPROTO_TCP})
+}
+
+func (b *batch) redirect(port []byte) {
+	b.expr("immediate", func() {
+		b.be32(unix.NFTA_IMMEDIATE_DREG, unix.NFT_REG_1)
+		b.nest(unix.NFTA_IMMEDIATE_DATA, func() { b.attr(unix.NFTA_DATA_VALUE, port...) })
+	})
+	b.expr("redir", func() { b.be32(unix.NFTA_REDIR_REG_PROTO_MIN, unix.NFT_REG_1) })
 }
 
 func (b *batch) message(typ uint16, what string, family byte, fill func()) {

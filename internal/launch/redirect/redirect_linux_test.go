@@ -93,7 +93,6 @@ func TestRedirect(t *testing.T) {
 		"[fd66:6972:6d61::c612:1]:443": ln6, "[2001:db8::7]:22": ln6,
 		"198.18.0.9:8080":       ln4, // although somebody listens there
 		servers.Addr().String(): servers,
-		ln4.Addr().String():     ln4,
 	} {
 		got := reach(t, to, by)
 		want := to
@@ -108,6 +107,14 @@ func TestRedirect(t *testing.T) {
 	_ = shadow.SetDeadline(time.Now())
 	if c, err := shadow.Accept(); err == nil {
 		t.Errorf("a listener inside got a connection from %s", c.RemoteAddr())
+	}
+	for _, ln := range []*net.TCPListener{ln4, ln6} {
+		if c, err := net.Dial("tcp", ln.Addr().String()); !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("%s itself: %v, want %v", ln.Addr(), err, unix.ECONNREFUSED)
+			if err == nil {
+				c.Close()
+			}
+		}
 	}
 	for _, to := range []string{"203.0.113.8:443", "192.168.1.1:80", "[2001:db8::8]:443", "[fd66:6972:6d61:1::1]:443"} {
 		c, err := net.Dial("tcp", to)
