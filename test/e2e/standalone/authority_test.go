@@ -22,7 +22,7 @@ func (s *stage) plane(more string) *controlPlane {
 	s.t.Helper()
 	c := &controlPlane{s: s, dir: s.fresh("plane"), state: s.fresh("state")}
 	name := filepath.Base(c.dir)
-	c.config = s.write(name+"/authority.toml", "[authority]\nlisten_addr = \""+free(s.t)+"\"\n"+more)
+	c.config = s.write(name+"/authority.toml", "[authority]\nlisten_addr = \"127.0.0.1:0\"\n"+more)
 	if o := s.firma(c.state, "authority", "-c", c.config, "generate-key"); o.Code != 0 {
 		s.t.Fatalf("generate-key: %s", o.Stderr)
 	}

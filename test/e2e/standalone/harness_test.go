@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -115,13 +116,20 @@ func (s *stage) base(listen string) string {
 
 const anyPort = "listen_addr = \"127.0.0.1:0\""
 
-// free is an address of loopback that nobody listens on.
+// free is an address of loopback that nobody listens on. It lies below the ports
+// that systems give to connections, or one of another process could take it before
+// the program that it is for.
 func free(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer ln.Close()
-	return ln.Addr().String()
+	for range 1000 {
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000)))
+		if err == nil {
+			defer ln.Close()
+			return ln.Addr().String()
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 // process is a firma that runs while the test talks to it.
