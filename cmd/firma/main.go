@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"os"
 	"os/signal"
 	"strings"
@@ -25,6 +26,8 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == stub.Arg {
 		os.Exit(stub.Main(os.Args[2:]))
 	}
+	// The standard library's own lines may quote what a peer sent.
+	stdlog.SetOutput(io.Discard)
 	os.Exit(firma(os.Args[1:]))
 }
 
