@@ -32,17 +32,47 @@ func (t *Table) classify(c *intent.Call) (*rule, Coverage) {
 		return t.classifyTunnel(c)
 	}
 	var space [4]string
-	methods := append(space[:0], c.Method)
-	if c.Override != "" {
-		methods = append(methods, c.Override)
-	}
-	methods = methodsInQuery(methods, c.RawQuery)
+	methods := otherMethods(append(space[:0], c.Method), c)
 	r, coverage := t.classifyPath(c, methods, c.Path)
 	if decoded := c.Decoded(); decoded != "" {
 		r2, coverage2 := t.classifyPath(c, methods, decoded)
 		return combine(r, coverage, r2, coverage2)
 	}
 	return r, coverage
+}
+
+// OtherMethods returns the methods besides its own that a server may take c for: a
+// header's or the query's override. Whoever judges c.Method judges these too.
+func OtherMethods(c *intent.Call) []string {
+	if c.Override == "" && c.RawQuery == "" {
+		return nil
+	}
+	var space [4]string
+	return otherMethods(append(space[:0], c.Method), c)[1:]
+}
+
+func otherMethods(methods []string, c *intent.Call) []string {
+	if c.Override != "" {
+		methods = append(methods, c.Override)
+	}
+	return methodsInQuery(methods, c.RawQuery)
+}
+
+// OtherPaths returns the paths besides its own that a server may take c for: it
+// may decode slashes, drop parameters, or both. Whoever judges c.Path judges these
+// too.
+func OtherPaths(c *intent.Call) (out []string) {
+	decoded := c.Decoded()
+	if decoded != "" {
+		out = append(out, decoded)
+	}
+	if hasParams(c.Path) {
+		out = append(out, withoutParams(c.Path))
+		if decoded != "" {
+			out = append(out, withoutParams(decoded))
+		}
+	}
+	return out
 }
 
 // classifyPath reads one path with its parameters and without.

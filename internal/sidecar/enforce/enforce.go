@@ -207,23 +207,28 @@ const slowDown = "raise the action_count threshold in the policies, or scope tha
 // upstream obeys is not ours to know.
 func evaluate(b *policy.Bundle, req policy.Request, c *intent.Call) policy.Result {
 	res := evaluateMethods(b, req, c)
-	decoded := c.Decoded()
-	if decoded == "" || !res.Outcome.Dispatches() {
-		return res
+	for _, path := range mapping.OtherPaths(c) {
+		if !res.Outcome.Dispatches() {
+			return res
+		}
+		req.Path, req.ResourceID, req.Context.Git = path, c.HostKey()+path, gitContext(c, path)
+		res = both(res, evaluateMethods(b, req, c))
 	}
-	req.Path, req.ResourceID = decoded, c.HostKey()+decoded
-	return both(res, evaluateMethods(b, req, c))
+	return res
 }
 
-// evaluateMethods asks for the method on the request line and, where a header
-// overrides it, for that one too.
+// evaluateMethods asks for the method on the request line and, where a header or
+// the query overrides it, for that one too.
 func evaluateMethods(b *policy.Bundle, req policy.Request, c *intent.Call) policy.Result {
 	res := evaluateRefs(b, req, c)
-	if c.Override == "" || !res.Outcome.Dispatches() {
-		return res
+	for _, method := range mapping.OtherMethods(c) {
+		if !res.Outcome.Dispatches() {
+			return res
+		}
+		req.Method = method
+		res = both(res, evaluateRefs(b, req, c))
 	}
-	req.Method = c.Override
-	return both(res, evaluateRefs(b, req, c))
+	return res
 }
 
 // both joins the answers to two readings of one call, of which the first

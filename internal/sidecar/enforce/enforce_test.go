@@ -347,3 +347,40 @@ func TestLongTargetsAreCutInTheLog(t *testing.T) {
 		t.Errorf("%q", r)
 	}
 }
+
+// TestOtherReadings: a policy is asked about every path and every method that the
+// upstream may take the request for.
+func TestOtherReadings(t *testing.T) {
+	for _, c := range []struct {
+		name, method, target, forbid string
+		want                         verdict.Reason
+	}{
+		{"parameters dropped", "GET", "/admin;x/keys", `resource.path like "/admin/*"`, verdict.PolicyDenied},
+		{"parameters, encoded", "GET", "/admin%3Bx/keys", `resource.path like "/admin/*"`, verdict.PolicyDenied},
+		{"parameters in a resource's id", "GET", "/admin;x", `resource.id == "a.test/admin"`, verdict.PolicyDenied},
+		{"slash decoded, parameters dropped", "GET", "/v1%2Fadmin;x/keys", `resource.path like "/v1/admin/*"`, verdict.PolicyDenied},
+		{"elsewhere", "GET", "/public;x/keys", `resource.path like "/admin/*"`, verdict.None},
+		{"method in the query", "POST", "/a?_method=DELETE", `resource.method == "DELETE"`, verdict.PolicyDenied},
+		{"another method in the query", "POST", "/a?_method=get", `resource.method == "DELETE"`, verdict.None},
+		{"a parameter that is no method", "POST", "/a?_method=x", `resource.method == "x"`, verdict.None},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newScene(t)
+			text := "permit (principal, action, resource); forbid (principal, action, resource) when { " + c.forbid + " };"
+			text = strings.ReplaceAll(text, "{ resource.path", "{ resource has path && resource.path")
+			text = strings.ReplaceAll(text, "{ resource.method", "{ resource has method && resource.method")
+			var err error
+			if s.bundle, err = policy.Compile("v", []byte(text), nil); err != nil {
+				t.Fatal(err)
+			}
+			e, x := s.enforcer(t, true), call(t, c.method, "http://a.test"+c.target)
+			d := e.Enforce(context.Background(), x)
+			if d.Reason != c.want {
+				t.Errorf("%q (%s), want %q", d.Reason, d.Detail, c.want)
+			}
+			if still := e.Still(x, d); (still == verdict.None) != (c.want == verdict.None) {
+				t.Errorf("still: %q", still)
+			}
+		})
+	}
+}

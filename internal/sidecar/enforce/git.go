@@ -12,29 +12,34 @@ import (
 )
 
 // gitContext describes a git smart-HTTP request (gitprotocol-http(5)) for
-// policies, nil for any other call. The refs of a push follow one by one; a tunnel
-// shows nothing of it.
-func gitContext(c *intent.Call) *policy.Git {
-	repo, op := "", ""
+// policies, nil for any other call; path is one reading of the call's. The owner is
+// all that stands before the repository: some hosts nest groups. The refs of a push
+// follow one by one; a tunnel shows nothing of it.
+func gitContext(c *intent.Call, path string) *policy.Git {
+	op := ""
+	repo := strings.TrimSuffix(path, "/")
 	switch {
-	case strings.HasSuffix(c.Path, "/git-upload-pack"):
-		repo, op = strings.TrimSuffix(c.Path, "/git-upload-pack"), "read"
-	case strings.HasSuffix(c.Path, "/git-receive-pack"):
-		repo, op = strings.TrimSuffix(c.Path, "/git-receive-pack"), "write"
-	case strings.HasSuffix(c.Path, "/info/refs") && strings.Contains(c.RawQuery, "service=git-"):
-		repo, op = strings.TrimSuffix(c.Path, "/info/refs"), "read"
+	case cutSuffix(&repo, "/git-upload-pack"):
+		op = "read"
+	case cutSuffix(&repo, "/git-receive-pack"):
+		op = "write"
+	case strings.Contains(c.RawQuery, "service=git-") && cutSuffix(&repo, "/info/refs"):
+		op = "read"
 	default:
 		return nil
 	}
-	owner, name, ok := strings.Cut(strings.TrimPrefix(repo, "/"), "/")
-	if !ok || strings.Contains(name, "/") {
-		return nil
-	}
-	g := &policy.Git{Owner: owner, Repo: strings.TrimSuffix(name, ".git"), Operation: op}
+	at := strings.LastIndexByte(repo, '/')
+	g := &policy.Git{Owner: strings.TrimPrefix(repo[:max(at, 0)], "/"), Repo: strings.TrimSuffix(repo[at+1:], ".git"), Operation: op}
 	if c.Host == "github.com" || c.Host == "api.github.com" {
 		g.Provider = "github"
 	}
 	return g
+}
+
+func cutSuffix(s *string, suffix string) bool {
+	rest, ok := strings.CutSuffix(*s, suffix)
+	*s = rest
+	return ok
 }
 
 // classOf raises a push that removes a ref from code.write to code.destructive.

@@ -79,3 +79,47 @@ func TestPushDemandsAddUp(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
+
+// TestPushInAnyReading: a policy about a ref holds for a push however its path is
+// written, and wherever a host keeps its repositories.
+func TestPushInAnyReading(t *testing.T) {
+	for target, repo := range map[string]string{
+		"/o/r.git/git-receive-pack":         "o r",
+		"/o/r.git/git-receive-pack/":        "o r",
+		"/o/r.git/git-receive-pack;x":       "o r",
+		"/o/r.git;x/git-receive-pack":       "o r",
+		"/o%2Fr.git/git-receive-pack":       "o r",
+		"/o/r.git%2Fgit-receive-pack":       "o r",
+		"/o/r.git%2Fgit-receive-pack;x":     "o r",
+		"/group/sub/r.git/git-receive-pack": "group/sub r",
+		"/r.git/git-receive-pack":           " r",
+		"/git-receive-pack":                 " ",
+	} {
+		t.Run(target, func(t *testing.T) {
+			s := newScene(t)
+			var err error
+			if s.bundle, err = policy.Compile("v", []byte(branchPolicy), nil); err != nil {
+				t.Fatal(err)
+			}
+			x := call(t, "POST", "http://a.test"+target)
+			if !x.IsPush() {
+				t.Fatal("not taken for a push")
+			}
+			x.Push = &intent.Push{Updates: []gitpush.Update{{Ref: "refs/heads/main"}}}
+			if d := s.enforcer(t, true).Enforce(context.Background(), x); d.Reason != verdict.PolicyDenied {
+				t.Errorf("main: %s, %q", d.Outcome, d.Reason)
+			}
+			owner, name, _ := strings.Cut(repo, " ")
+			s.bundle, err = policy.Compile("v", []byte(`permit (principal, action, resource);
+forbid (principal, action, resource) when { context has git_repo && context.git_repo == "`+name+`" && (`+
+				`"`+owner+`" == "" || context has git_owner && context.git_owner == "`+owner+`") };`), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x.Push = &intent.Push{Updates: []gitpush.Update{{Ref: "refs/heads/x"}}}
+			if d := s.enforcer(t, true).Enforce(context.Background(), x); name != "" && d.Reason != verdict.PolicyDenied {
+				t.Errorf("the repository: %s, %q", d.Outcome, d.Reason)
+			}
+		})
+	}
+}

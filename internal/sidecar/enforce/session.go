@@ -42,7 +42,7 @@ func (s *session) peek(id string, c *intent.Call, now time.Time) policy.Context 
 		SessionID: id, Timestamp: now, Params: "{}", RawTransport: c.Transport,
 		SessionDurationS: int64(now.Sub(s.start) / time.Second),
 		ActionCount:      1,
-		Git:              gitContext(c),
+		Git:              gitContext(c, c.Path),
 	}
 }
 
