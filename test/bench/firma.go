@@ -28,6 +28,7 @@ rules_path = "rules.toml"
 [sidecar.interceptor]
 listen_addr = %q
 max_connections = 20000
+max_total_connections = 20000
 
 [sidecar.interceptor.https_mitm]
 intercept_hosts = ["inside.test"]

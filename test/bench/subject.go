@@ -76,8 +76,19 @@ type subject struct {
 	down   bool // it failed, and is measured no more
 }
 
-// start starts a proxy and waits until it listens.
-func (e *env) start(m maker) (*subject, error) {
+// start starts a proxy. Somebody else may take the port that was free: it is tried
+// again with another.
+func (e *env) start(m maker) (s *subject, err error) {
+	for range 3 {
+		if s, err = e.startOnce(m); err == nil {
+			return s, nil
+		}
+	}
+	return nil, err
+}
+
+// startOnce starts a proxy and waits until it listens.
+func (e *env) startOnce(m maker) (*subject, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
@@ -100,7 +111,7 @@ func (e *env) start(m maker) (*subject, error) {
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
-	for end := time.Now().Add(15 * time.Second); ; {
+	for end := time.Now().Add(5 * time.Second); ; {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			return s, c.Close()
