@@ -150,7 +150,7 @@ func TestSignals(t *testing.T) {
 				u.check(t)
 			})
 			t.Run("handled "+sig.String(), func(t *testing.T) {
-				f := s.start(t, run("bash", "-c", fmt.Sprintf("trap 'echo got it; exit 7' %d; echo ready; while :; do read -t 1 <> <(:); done", int(sig))))
+				f := s.start(t, run("bash", "-c", fmt.Sprintf("trap 'echo got it; exit 7' %d; echo ready; while :; do sleep 1 & wait $!; done", int(sig))))
 				f.until("ready")
 				f.signal(sig)
 				if r := f.end().wantCode(t, 7); r.out != "ready\ngot it\n" {

@@ -43,7 +43,8 @@ func TestThousandConnections(t *testing.T) {
 func TestManyTunnels(t *testing.T) {
 	everyone(t, func(t *testing.T, s *stage) {
 		p := run("python3", "many.py", "300", "http://tunnels.test/", "tunnels.test:443")
-		p.config = s.configure(t, settings{hosts: map[string]string{"tunnels.test": s.origin.PlainAddr().String()}, rules: rule("tunnels.test", "code.read")})
+		p.config = s.configure(t, settings{hosts: map[string]string{"tunnels.test": s.origin.PlainAddr().String()}, rules: rule("tunnels.test", "code.read") +
+			"\n[[rules]]\nmethod = \"CONNECT\"\nhost = \"tunnels.test\"\naction_class = \"code.read\"\ntunnel_accepts = [\"non_tls\"]\n"})
 		r := s.run(t, p).wantCode(t, 0)
 		if r.out != "(200, 300)\n" {
 			t.Errorf("the agent saw %s", r)
