@@ -33,6 +33,7 @@ type posture struct {
 	Hostname   string
 	Root       []string
 	Devices    []string
+	Run        map[string]string
 }
 
 // expectedPosture is everything an agent of the generic profile has. What is not
@@ -56,15 +57,30 @@ func expectedPosture(y *yard) map[string]any {
 		"root":                  []string{"bin", "dev", "etc", "home", "lib", "lib64", "proc", "run", "sbin", "tmp", "usr", "var"},
 		"devices":               []string{"core", "fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"},
 		"unexpected mounts":     []string(nil),
-		"env": map[string]string{
+		"run":                   map[string]string{"firma/ca.crt": "1 CERTIFICATE", "firma/ca-bundle.crt": "more CERTIFICATE"},
+		"env": withTrust(map[string]string{
 			"ALL_PROXY": proxyURL, "HTTP_PROXY": proxyURL, "HTTPS_PROXY": proxyURL,
 			"all_proxy": proxyURL, "http_proxy": proxyURL, "https_proxy": proxyURL,
 			"NO_PROXY": "localhost,127.0.0.1,::1", "no_proxy": "localhost,127.0.0.1,::1", "NODE_USE_ENV_PROXY": "1",
 			"HOME": "/home/agent", "USER": "agent", "LOGNAME": "agent", "SHELL": "/bin/sh", "PWD": y.Project,
 			"LANG": "C.UTF-8", "TERM": "xterm", "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/sbin",
 			"FIRMA_RUN_PROFILE": "generic", "FIRMA_AGENT_ID": "an id", "FIRMA_RUN_SANDBOX_ID": "an id", "FIRMA_RUN_SESSION_ID": "an id",
-		},
+		}),
 	}
+}
+
+// withTrust adds the variables by which runtimes find the authority's certificate
+// (docs/trust.md): alone, and among the host's roots.
+func withTrust(env map[string]string) map[string]string {
+	for _, name := range []string{"FIRMA_SIDECAR_CA_CERT_PATH", "NODE_EXTRA_CA_CERTS", "DENO_CERT"} {
+		env[name] = "/run/firma/ca.crt"
+	}
+	for _, name := range []string{"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO",
+		"AWS_CA_BUNDLE", "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", "NIX_SSL_CERT_FILE", "npm_config_cafile"} {
+		env[name] = "/run/firma/ca-bundle.crt"
+	}
+	env["DENO_TLS_CA_STORE"] = "system,mozilla"
+	return env
 }
 
 // mountRule says how the mounts that match it must be. The first match counts;
@@ -74,6 +90,12 @@ type mountRule struct{ pattern, kind, access string }
 func mountRules(y *yard) []mountRule {
 	return []mountRule{
 		{"/", "tmpfs", "ro"},
+		// Made for the run: the host's roots with the authority's certificate, and the
+		// proxy in the settings of JDKs.
+		{"/etc/ssl/certs/ca-certificates.crt", "tmpfs", "ro"}, {"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "tmpfs", "ro"},
+		{"/etc/ssl/certs/java/cacerts", "tmpfs", "ro"}, {"/etc/pki/ca-trust/extracted/java/cacerts", "tmpfs", "ro"},
+		{"/usr/lib/jvm/*/lib/security/cacerts", "tmpfs", "ro"},
+		{"/usr/lib/jvm/*/conf/net.properties", "tmpfs", "ro"}, {"/etc/java-*/net.properties", "tmpfs", "ro"},
 		{"/usr", "", "ro"}, {"/bin", "", "ro"}, {"/sbin", "", "ro"}, {"/lib*", "", "ro"},
 		{"/etc/*", "", "ro"}, {"/etc/*/*", "", "ro"}, {"/etc/*/*/*", "", "ro"},
 		{"/tmp", "tmpfs", "rw"}, {"/var/tmp", "tmpfs", "rw"}, {"/run", "tmpfs", "rw"}, {"/home/agent", "tmpfs", "rw"},
@@ -105,6 +127,7 @@ func TestPosture(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("posture (-expected +inside):\n%s", diff)
 			}
+			seesMore(t, y, want, inside, outside)
 			for name, value := range inside.Env {
 				if strings.Contains(value, y.canary) {
 					t.Errorf("ESCAPED     %s holds a secret", name)
@@ -112,6 +135,40 @@ func TestPosture(t *testing.T) {
 			}
 		})
 	}
+}
+
+// seesMore is the test's own control: each right more must make a difference.
+func seesMore(t *testing.T, y *yard, want map[string]any, inside, outside posture) {
+	t.Helper()
+	type mounted = struct{ Target, Type, Source, Options, Super string }
+	mounts := func(m mounted) func(*posture) {
+		return func(p *posture) { p.Mounts = append(slices.Clone(p.Mounts), m) }
+	}
+	const ro = "ro,nosuid,nodev,relatime"
+	for what, add := range map[string]func(*posture){
+		"a key beside the certificate":  func(p *posture) { p.Run = with(p.Run, "firma/ca.key", "1 PRIVATE KEY") },
+		"a key in the certificate":      func(p *posture) { p.Run = with(p.Run, "firma/ca.crt", "1 CERTIFICATE, 1 PRIVATE KEY") },
+		"a variable":                    func(p *posture) { p.Env = with(p.Env, "FIRMA_CA_KEY", "x") },
+		"a file of the host as roots":   mounts(mounted{"/etc/ssl/certs/java/cacerts", "ext4", "/dev/vda", ro, ""}),
+		"a writable file of settings":   mounts(mounted{"/usr/lib/jvm/x/conf/net.properties", "tmpfs", "tmpfs", "rw,nosuid,nodev", ""}),
+		"another file of a JDK":         mounts(mounted{"/usr/lib/jvm/x/conf/security", "tmpfs", "tmpfs", ro, ""}),
+		"something of the host in /run": mounts(mounted{"/run/user", "tmpfs", "tmpfs", ro, ""}),
+		"an address": func(p *posture) {
+			p.Interfaces = map[string][]string{"lo": {"127.0.0.1/8", "198.18.0.1/15", "::1/128"}}
+		},
+	} {
+		more := inside
+		add(&more)
+		if cmp.Equal(want, summary(y, more, outside)) {
+			t.Errorf("INVALID     %s makes no difference", what)
+		}
+	}
+}
+
+func with(m map[string]string, key, value string) map[string]string {
+	m = maps.Clone(m)
+	m[key] = value
+	return m
 }
 
 func (y *yard) posture(t *testing.T, behind string) posture {
@@ -140,7 +197,7 @@ func summary(y *yard, p, outside posture) map[string]any {
 		"no_new_privs": p.NoNewPrivs, "seccomp": p.Seccomp, "namespaces of its own": ownNamespaces(p, outside),
 		"descriptors": descriptors(p), "interfaces": p.Interfaces, "processes": visible(y, p),
 		"directory": p.Directory, "hostname": p.Hostname, "root": p.Root, "devices": p.Devices,
-		"unexpected mounts": unexpected(y, p), "env": env,
+		"unexpected mounts": unexpected(y, p), "env": env, "run": p.Run,
 	}
 }
 

@@ -61,7 +61,7 @@ func unshare(args []string) (string, error) {
 // unshareUser asks in a child without threads, as a user namespace wants it. The
 // child's exit status is the errno.
 func unshareUser([]string) (string, error) {
-	pid, err := call(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0)
+	pid, err := forked(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0)
 	if err != nil {
 		return "clone", err
 	}
@@ -85,7 +85,7 @@ func cloneInto(args []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	pid, err := call(unix.SYS_CLONE, flag|uintptr(unix.SIGCHLD), 0, 0, 0, 0)
+	pid, err := forked(unix.SYS_CLONE, flag|uintptr(unix.SIGCHLD), 0)
 	return child(pid, err)
 }
 
@@ -96,8 +96,18 @@ func clone3Into(args []string) (string, error) {
 	}
 	// struct clone_args, version 0.
 	a := struct{ flags, pidfd, child, parent, exit, stack, size, tls uint64 }{flags: uint64(flag), exit: uint64(unix.SIGCHLD)}
-	pid, err := call(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&a)), unsafe.Sizeof(a))
+	pid, err := forked(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&a)), unsafe.Sizeof(a))
 	return child(pid, err)
+}
+
+// forked is a raw call: after another one the runtime may wait, in the child, for
+// threads that only the parent has.
+func forked(nr, a, b uintptr) (uintptr, error) {
+	pid, _, e := unix.RawSyscall6(nr, a, b, 0, 0, 0, 0)
+	if e != 0 {
+		return 0, e
+	}
+	return pid, nil
 }
 
 // child ends the new process, in which this runs too, and collects it.

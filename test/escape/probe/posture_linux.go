@@ -1,9 +1,12 @@
 package main
 
 import (
+	"encoding/pem"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"sort"
 	"strings"
 
@@ -31,8 +34,9 @@ type Posture struct {
 	Processes            map[string]string // what procfs shows: pid to arguments
 	Directory            string
 	Hostname             string
-	Root                 []string // names in "/"
-	Devices              []string // names in /dev
+	Root                 []string          // names in "/"
+	Devices              []string          // names in /dev
+	Run                  map[string]string // regular files in /run, and what PEM they hold; no more than 100
 }
 
 // Mount is a line of mountinfo.
@@ -86,7 +90,7 @@ func posture(inherited []Descriptor) Posture {
 	p.Mounts, p.Interfaces, p.Processes = mounts(), interfaces(), processes()
 	p.Directory, _ = os.Getwd()
 	p.Hostname, _ = os.Hostname()
-	p.Root, p.Devices = names("/"), names("/dev")
+	p.Root, p.Devices, p.Run = names("/"), names("/dev"), filesOf("/run")
 	return p
 }
 
@@ -154,6 +158,43 @@ func processes() map[string]string {
 		found[strings.TrimPrefix(p, "/proc/")] = strings.ReplaceAll(strings.TrimRight(string(args), "\x00"), "\x00", " ")
 	}
 	return found
+}
+
+func filesOf(dir string) map[string]string {
+	found := map[string]string{}
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if len(found) == 100 {
+			return filepath.SkipAll
+		}
+		if err == nil && !e.IsDir() {
+			name, _ := filepath.Rel(dir, path)
+			found[name] = contents(path, e)
+		}
+		return nil
+	})
+	return found
+}
+
+// contents says how many PEM blocks of each type a file holds: 1, or more.
+func contents(path string, e fs.DirEntry) string {
+	if !e.Type().IsRegular() {
+		return e.Type().String()
+	}
+	data, _ := os.ReadFile(path)
+	count := map[string]int{}
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		count[block.Type]++
+	}
+	var kinds []string
+	for kind, n := range count {
+		if n == 1 {
+			kinds = append(kinds, "1 "+kind)
+		} else {
+			kinds = append(kinds, "more "+kind)
+		}
+	}
+	sort.Strings(kinds)
+	return strings.Join(kinds, ", ")
 }
 
 func names(dir string) []string {
