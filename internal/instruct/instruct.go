@@ -55,7 +55,7 @@ func Sidecar(c *config.Config, id string, shipped, seeds []string, p Place) (*co
 	if err := mappings(s, c, shipped, p); err != nil {
 		return nil, err
 	}
-	s.Intercept = intercept(&c.Sidecar.Interceptor.HTTPSMitm)
+	s.Intercept = Intercept(c)
 	if p := c.Sidecar.Egress.UpstreamProxy; p != nil {
 		s.UpstreamProxy = &control.UpstreamProxy{URL: p.URL, NoProxy: p.NoProxy, Username: p.Username}
 		if p.PasswordPath != "" {

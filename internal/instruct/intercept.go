@@ -8,8 +8,9 @@ import (
 	"firma/internal/control"
 )
 
-// intercept is what is looked into; the authority for it follows.
-func intercept(m *config.HTTPSMitm) control.Intercept {
+// Intercept is what is looked into, without the authority for it.
+func Intercept(c *config.Config) control.Intercept {
+	m := &c.Sidecar.Interceptor.HTTPSMitm
 	x := control.Intercept{
 		Enabled: m.Looks(), Hosts: m.InterceptHosts, Bypass: m.BypassHosts, Strict: m.StrictHosts,
 		CertTTL: m.CertTTL.Or(0), CacheCapacity: m.CertCacheCapacity,

@@ -12,9 +12,11 @@ import (
 
 	"firma/internal/config"
 	"firma/internal/fault"
+	"firma/internal/instruct"
 	"firma/internal/profile"
 	"firma/internal/sandbox"
 	"firma/internal/sandbox/bwrap"
+	"firma/internal/trust"
 )
 
 // Effective is what --print-effective-config prints: what a run would be. Nothing
@@ -81,6 +83,18 @@ type sidecar struct {
 	AuditLog         string   `json:"audit_log"`
 	AuditMode        string   `json:"audit_mode"`
 	Capability       string   `json:"capability"`
+
+	Interception  interception `json:"interception"`
+	UpstreamProxy string       `json:"upstream_proxy,omitempty"`
+}
+
+// interception is which TLS connections are looked into.
+type interception struct {
+	Enabled bool     `json:"enabled"`
+	Hosts   []string `json:"hosts"`
+	Rules   bool     `json:"hosts_that_rules_tell_apart"` // on top
+	Bypass  []string `json:"bypass_hosts"`
+	CATrust string   `json:"ca_trust_mode"`
 }
 
 type authority struct {
@@ -229,6 +243,12 @@ func (e *Effective) ofRoles(r *run, a AuthorityChoice) {
 		Selection: Local, DefaultProtected: c.Protected(), Rules: c.RulesFiles(), Allow: append([]string{}, r.opts.Allow...),
 		AllowedCIDRs: append([]string{}, c.Sidecar.Egress.AllowedCIDRs...), AuditLog: c.LogPath(r.opts.StateDir, "SANDBOX_ID"),
 		AuditMode: firstOf(c.Sidecar.Audit.Mode, "written"), Capability: "asked for at the Authority",
+	}
+	look := instruct.Intercept(c)
+	e.Sidecar.Interception = interception{look.Enabled, append([]string{}, look.Hosts...), look.Rules, append([]string{}, look.Bypass...),
+		firstOf(r.opts.CATrustMode, trust.AppendSystemRoots)}
+	if p := c.Sidecar.Egress.UpstreamProxy; p != nil {
+		e.Sidecar.UpstreamProxy = p.URL
 	}
 	if len(e.Sidecar.Rules) == 0 {
 		e.Sidecar.Rules = shippedRules(r.view.Mappings)
