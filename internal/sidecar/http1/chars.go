@@ -29,6 +29,9 @@ func all(b []byte, class uint8) bool {
 	return true
 }
 
+// TokenByte reports what a method consists of.
+func TokenByte(c byte) bool { return chars[c]&tokenChar != 0 }
+
 func isToken(b []byte) bool { return len(b) > 0 && all(b, tokenChar) }
 
 // EqualFold compares in ASCII, ignoring case; lower is lower case.

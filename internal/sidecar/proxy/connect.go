@@ -43,7 +43,7 @@ func (x *exchange) tunnel() {
 	x.res.Status, x.res.Latency = 200, time.Since(x.start)
 	c.setReadDeadline(time.Time{})
 	err := c.accept()
-	t := tunnel{srv: c.srv, client: c.nc, upstream: x.u.nc, opening: newOpening(&c.call, x.d.Accepts, c.in)}
+	t := tunnel{srv: c.srv, client: c.nc, upstream: x.u.nc, opening: newOpening(&c.call, x.d.Accepts, c.in, c.unread(c.call.Host))}
 	c.releaseAround()
 	if err == nil {
 		err = t.run()

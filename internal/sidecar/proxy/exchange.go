@@ -53,7 +53,7 @@ func (c *conn) request() bool {
 	}
 	if err := c.readPush(); err != nil {
 		if !malformedError(err) {
-			return c.unread(err)
+			return c.abandon(err)
 		}
 		c.malformed(c.transport(), why(err), "")
 		return false

@@ -418,3 +418,83 @@ func TestDrainAnInterceptedStream(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestNoUnreadWayIn: where a host is looked into, no disguise makes of its TLS or
+// HTTP a tunnel that is judged by its destination alone: empty lines or odd bytes
+// before or in the request line, which servers forgive, or waiting until the stream
+// is taken for one in which the server speaks first.
+func TestNoUnreadWayIn(t *testing.T) {
+	late := helloBytes(t, func(c *tls.Config) { c.ServerName = "api.example.com" })
+	const smuggled = "GET /deny HTTP/1.1\r\nHost: api.example.com\r\n\r\n"
+	for _, tt := range []struct {
+		name        string
+		port        uint16
+		first, wire string
+		wait        time.Duration // between first and wire
+		captured    bool
+	}{
+		{"an empty line", 80, "", "\r\n" + smuggled, 0, false},
+		{"an empty line, captured", 80, "", "\r\n" + smuggled, 0, true},
+		{"line feeds", 8080, "", "\n\n" + smuggled, 0, false},
+		{"bytes beyond ASCII", 80, "", "GET /\xff HTTP/1.1\r\nHost: api.example.com\r\n\r\n" + smuggled, 0, false},
+		{"bytes beyond ASCII, another port", 8080, "", "GET /\xff HTTP/1.1\r\nHost: api.example.com\r\n\r\n" + smuggled, 0, false},
+		{"tabs", 8080, "", "GET\t/deny\tHTTP/1.1\r\nHost: api.example.com\r\n\r\n", 0, false},
+		{"HTTP/0.9", 8080, "", "GET /deny\r\n", 0, false},
+		{"a method nobody knows", 8080, "", "FROB /deny HTTP/1.1\r\n\r\n", 0, false},
+		{"no HTTP on its port", 80, "", "\x00" + smuggled, 0, false},
+		{"slowly", 80, "G", smuggled[1:], 300 * time.Millisecond, false},
+		{"slowly, another port", 8080, "G", smuggled[1:], 300 * time.Millisecond, false},
+		{"late TLS", 8443, "", late, 300 * time.Millisecond, true},
+		{"late HTTP", 8080, "", smuggled, 300 * time.Millisecond, true},
+		{"late HTTP behind an empty line", 8080, "\r\n", smuggled, 300 * time.Millisecond, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := make(chan byte, 1000)
+			w := newIntercepting(t, interceptOptions{plain: true, cfg: Config{HeadTimeout: 200 * time.Millisecond}}, func(c net.Conn, r *bufio.Reader) {
+				for {
+					b, err := r.ReadByte()
+					if err != nil {
+						return
+					}
+					got <- b
+				}
+			})
+			w.e.decide = func(c *intent.Call) verdict.Decision {
+				if c.Path == "/deny" {
+					return verdict.Decision{Outcome: verdict.Deny, Reason: verdict.PolicyDenied}
+				}
+				return verdict.Decision{Outcome: verdict.Allow}
+			}
+			var c *rawClient
+			if tt.captured {
+				c = connectTo(t, w.capturing(t, "api.example.com", tt.port, nil))
+			} else {
+				c = w.stream(t, fmt.Sprintf("api.example.com:%d", tt.port))
+			}
+			io.WriteString(c, tt.first)
+			time.Sleep(tt.wait)
+			io.WriteString(c, tt.wire)
+			io.Copy(io.Discard, c.r) // refused, and so closed
+			if len(got) > 0 {
+				t.Errorf("sent upstream: %q…", <-got)
+			}
+			var log []string
+			refusals := 0
+			for range 2000 {
+				for _, l := range w.e.take() {
+					log = append(log, l)
+					if strings.HasPrefix(l, "refuse ") || strings.HasPrefix(l, "malformed ") || strings.HasPrefix(l, "DENY ") {
+						refusals++
+					}
+				}
+				if refusals > 0 {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+			if refusals != 1 {
+				t.Errorf("%q", log)
+			}
+		})
+	}
+}

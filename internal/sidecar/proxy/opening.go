@@ -15,12 +15,13 @@ type opening struct {
 	host    string
 	ip      bool // host is an address, which no ClientHello names
 	web     bool // port 443: it must be TLS
+	strict  bool // host is looked into: neither TLS nor HTTP passes unread
 	accepts verdict.Accepts
 	in      *http1.Reader // of the client
 }
 
-func newOpening(c *intent.Call, accepts verdict.Accepts, in *http1.Reader) *opening {
-	return &opening{host: c.Host, ip: c.IsIP, web: c.Port == 443, accepts: accepts, in: in}
+func newOpening(c *intent.Call, accepts verdict.Accepts, in *http1.Reader, strict bool) *opening {
+	return &opening{host: c.Host, ip: c.IsIP, web: c.Port == 443 || strict && c.Port == 80, strict: strict, accepts: accepts, in: in}
 }
 
 // open looks at what the client says first and passes it on; false ends the
@@ -56,7 +57,7 @@ func (t *tunnel) open() bool {
 // client is none: carrying the tunnel will find it.
 func (o *opening) look(client net.Conn, patience time.Duration) string {
 	if len(o.in.Buffered()) == 0 {
-		if b, known := peek(client); known && b != hello.FirstByte {
+		if b, known := peek(client); known && b != hello.FirstByte && !o.strict {
 			return o.notTLS()
 		}
 		if o.in.Fill() != nil {
@@ -65,6 +66,9 @@ func (o *opening) look(client net.Conn, patience time.Duration) string {
 	}
 	client.SetReadDeadline(time.Now().Add(patience))
 	defer client.SetReadDeadline(time.Time{})
+	if o.strict {
+		return o.other()
+	}
 	for len(o.in.Buffered()) < 2 && hello.Begins(o.in.Buffered()) { // one byte is not enough to tell
 		if err := o.in.Fill(); err != nil {
 			return o.late(err)
@@ -85,6 +89,22 @@ func (o *opening) look(client net.Conn, patience time.Duration) string {
 	return why(err)
 }
 
+// other refuses what would have been looked into, had it come at once and in order.
+func (o *opening) other() string {
+	for {
+		switch mannerOf(o.in.Buffered()) {
+		case unclear:
+			if o.in.Fill() != nil {
+				return "the host is looked into, and it did not become clear in time what its stream carries"
+			}
+		case other:
+			return o.notTLS()
+		default:
+			return "the host is looked into, and its stream became TLS or HTTP only after it was taken for a tunnel"
+		}
+	}
+}
+
 func (o *opening) late(err error) string {
 	if isTimeout(err) {
 		return lateHello
@@ -97,6 +117,9 @@ const lateHello = "the ClientHello did not arrive in time"
 func (o *opening) notTLS() string {
 	if !o.web || o.accepts.Has(verdict.AcceptNonTLS) {
 		return ""
+	}
+	if o.strict {
+		return "the host is looked into, and on this port its streams must be TLS or HTTP" + unless("non_tls")
 	}
 	return "a tunnel to port 443 must carry TLS" + unless("non_tls")
 }

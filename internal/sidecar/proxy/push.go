@@ -64,9 +64,9 @@ func malformedError(err error) bool {
 	return errors.As(err, &i) || errors.As(err, &h)
 }
 
-// unread ends a connection whose client left, or kept us waiting, before it was
+// abandon ends a connection whose client left, or kept us waiting, before it was
 // clear what it asks for.
-func (c *conn) unread(err error) bool {
+func (c *conn) abandon(err error) bool {
 	if isTimeout(err) {
 		c.malformed(c.transport(), "the commands of a git push did not arrive in time", "")
 	}

@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"time"
 
+	"firma/internal/intent"
 	"firma/internal/sidecar/hello"
 	"firma/internal/sidecar/http1"
 	"firma/internal/sidecar/proxy/socks"
@@ -42,6 +44,12 @@ func (c *conn) open(again bool) step {
 func (c *conn) looked() bool {
 	i := c.srv.cfg.Interceptor
 	return i != nil && i.Covers(c.call.Host)
+}
+
+// unread reports whether a tunnel to host may not hide what firma looks into there.
+func (c *conn) unread(host string) bool {
+	i := c.srv.cfg.Interceptor
+	return i != nil && i.Covers(host) && i.Strict(host)
 }
 
 // openTunnel judges the stream as one call and connects it.
@@ -159,29 +167,37 @@ const (
 	gone  // the client left
 )
 
-// mannerOf judges the first bytes of a stream. HTTP is a line whose last word
-// begins with "HTTP/", whatever else it is: what is wrong with it is for the parser
-// to say.
+// mannerOf judges the first bytes of a stream. HTTP is what any server could take
+// for a request: a line that begins with a method or whose last word begins with
+// "HTTP/", behind empty lines too. What is wrong with it is for the parser to say.
 func mannerOf(b []byte) manner {
 	if hello.Begins(b) {
 		return isTLS
 	}
-	words, word := 0, 0 // complete words, start of the current one
-	for i, ch := range b[:min(len(b), http1.MaxLine)] {
+	b = b[:min(len(b), http1.MaxLine)]
+	line := bytes.TrimLeft(b, "\r\n")
+	word := 0 // start of the current one
+	for i, ch := range line {
 		switch {
 		case ch == '\n' || ch == '\r':
-			if words > 0 && http1.HasPrefixFold(b[word:i], "http/") {
+			if word > 0 && http1.HasPrefixFold(line[word:i], "http/") {
 				return isHTTP
 			}
 			return other
-		case ch == ' ':
-			words, word = words+1, i+1
-		case ch < ' ' || ch > '~':
+		case ch == ' ' || ch == '\t':
+			if word == 0 && intent.KnownMethod(string(bytes.ToUpper(line[:i]))) {
+				return isHTTP
+			}
+			word = i + 1
+		case ch < ' ' || ch == 0x7f || word == 0 && !http1.TokenByte(ch):
 			return other
 		}
 	}
-	if len(b) >= http1.MaxLine {
+	if len(b) == http1.MaxLine || word == 0 && len(line) > maxMethod {
 		return other
 	}
 	return unclear
 }
+
+// maxMethod is longer than any method, in bytes.
+const maxMethod = 64
