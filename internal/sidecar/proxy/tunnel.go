@@ -62,8 +62,8 @@ func (t *tunnel) run() error {
 func (t *tunnel) carry(dst, src net.Conn) (int64, error) {
 	n, err := move(dst, src, &t.moved)
 	if err == nil {
-		t.ended.Store(true)
-		if !closeWrite(dst) {
+		// The second end needs no word of its own: closing both follows.
+		if !t.ended.Swap(true) && !closeWrite(dst) {
 			err = net.ErrClosed // can't be half-closed
 		}
 	}
