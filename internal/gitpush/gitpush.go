@@ -42,9 +42,23 @@ func refuse(why string) error { return &Error{why} }
 // else of the results is valid then. No updates at all is what a client sends to
 // see whether it may push. Every error is an *Error, and final.
 func Parse(body []byte) (updates []Update, done bool, err error) {
-	hash, deepened := 0, false
-	for at := 0; ; {
-		line, n, err := packet(body[at:])
+	var p Parser
+	return p.Parse(body)
+}
+
+// Parser is Parse for a body that grows: what it has read it does not read again,
+// so that a client can't make work by sending byte for byte. The zero value is
+// ready.
+type Parser struct {
+	at, hash int
+	deepened bool
+	updates  []Update
+}
+
+// Parse is as the function. body begins with what it was called with before.
+func (p *Parser) Parse(body []byte) (updates []Update, done bool, err error) {
+	for {
+		line, n, err := packet(body[p.at:])
 		if err != nil {
 			return nil, false, err
 		}
@@ -54,27 +68,27 @@ func Parse(body []byte) (updates []Update, done bool, err error) {
 			}
 			return nil, false, nil
 		}
-		if at += n; at > MaxCommands {
+		if p.at += n; p.at > MaxCommands {
 			return nil, false, refuse("its commands are too long")
 		}
 		switch {
 		case line == nil: // flush
-			if deepened && len(updates) == 0 {
+			if p.deepened && len(p.updates) == 0 {
 				return nil, false, refuse("it has shallow lines and no command")
 			}
-			return updates, true, nil
+			return p.updates, true, nil
 		case bytes.HasPrefix(line, []byte("shallow ")):
-			if len(updates) > 0 || !isID(chomp(line[len("shallow "):]), &hash) {
+			if len(p.updates) > 0 || !isID(chomp(line[len("shallow "):]), &p.hash) {
 				return nil, false, refuse("a shallow line is wrong or out of place")
 			}
-			deepened = true
+			p.deepened = true
 			continue
 		}
-		u, err := command(line, len(updates) == 0, &hash)
+		u, err := command(line, len(p.updates) == 0, &p.hash)
 		if err != nil {
 			return nil, false, err
 		}
-		updates = append(updates, u)
+		p.updates = append(p.updates, u)
 	}
 }
 

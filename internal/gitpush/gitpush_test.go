@@ -123,10 +123,34 @@ func FuzzParse(f *testing.F) {
 		if done && (!done2 || err2 != nil || !slices.Equal(updates, again)) {
 			t.Errorf("%+v became %+v, %v, %v", updates, again, done2, err2)
 		}
+		var p Parser // and it does not matter in which pieces it comes
+		for i := range body {
+			if got, done3, err := p.Parse(body[:i+1]); err != nil || done3 {
+				if err != nil || !done || !slices.Equal(got, updates) {
+					t.Errorf("in pieces %+v, %v, %v", got, done3, err)
+				}
+				break
+			}
+		}
 		for _, u := range updates {
 			if !strings.HasPrefix(u.Ref, "refs/") || u.Create && u.Delete {
 				t.Errorf("%+v", u)
 			}
 		}
 	})
+}
+
+// TestByteForByte: a body that comes in the smallest pieces costs a look at each
+// packet once, not once for each byte.
+func TestByteForByte(t *testing.T) {
+	body := []byte(strings.Repeat(pkt("shallow "+one), 4000))
+	var p Parser
+	for i := range body {
+		if _, done, err := p.Parse(body[:i+1]); done || err != nil {
+			t.Fatal(done, err)
+		}
+	}
+	if p.at != len(body) {
+		t.Errorf("%d of %d bytes are settled", p.at, len(body))
+	}
 }

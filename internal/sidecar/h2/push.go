@@ -10,6 +10,7 @@ import (
 
 	"firma/internal/gitpush"
 	"firma/internal/intent"
+	"firma/internal/sidecar/field"
 )
 
 // pushTime is for the commands of a git push to arrive.
@@ -24,7 +25,7 @@ func (st *stream) readPush() error {
 		return nil
 	}
 	for _, f := range st.head.fields {
-		if f.Name == "content-encoding" && !strings.EqualFold(f.Value, "identity") {
+		if field.Same(f.Name, "content-encoding") && !strings.EqualFold(f.Value, "identity") {
 			return &intent.Error{Why: "the commands of a git push are encoded; push without compressing the request"}
 		}
 	}
@@ -34,11 +35,12 @@ func (st *stream) readPush() error {
 	}
 	defer time.AfterFunc(pushTime, func() { st.stop(errLatePush, codeCancel) }).Stop()
 	var ahead []byte
+	var parser gitpush.Parser
 	buf := make([]byte, 4<<10)
 	for {
 		n, err := st.Read(buf)
 		ahead = append(ahead, buf[:n]...)
-		updates, done, perr := gitpush.Parse(ahead)
+		updates, done, perr := parser.Parse(ahead)
 		var e *gitpush.Error
 		switch {
 		case errors.As(perr, &e):

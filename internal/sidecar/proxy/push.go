@@ -8,13 +8,15 @@ import (
 
 	"firma/internal/gitpush"
 	"firma/internal/intent"
+	"firma/internal/sidecar/field"
 	"firma/internal/sidecar/http1"
 )
 
 // pushed is what was read of a git push's body before it was judged.
 type pushed struct {
-	read bool
-	body []byte // decoded
+	read   bool
+	body   []byte // decoded
+	parser gitpush.Parser
 }
 
 // readPush reads the commands of a git push: they stand in front of the pack, and
@@ -24,7 +26,7 @@ func (c *conn) readPush() error {
 		return nil
 	}
 	for _, f := range c.req.Fields {
-		if http1.EqualFold(f.Name, "content-encoding") && !http1.EqualFold(f.Value, "identity") {
+		if field.Same(f.Name, "content-encoding") && !http1.EqualFold(f.Value, "identity") {
 			return &intent.Error{Why: "the commands of a git push are encoded; push without compressing the request"}
 		}
 	}
@@ -74,7 +76,7 @@ func (c *conn) abandon(err error) bool {
 }
 
 func (c *conn) parsePush() (bool, error) {
-	updates, done, err := gitpush.Parse(c.push.body)
+	updates, done, err := c.push.parser.Parse(c.push.body)
 	var e *gitpush.Error
 	if errors.As(err, &e) {
 		return false, &intent.Error{Why: "the commands of a git push are malformed: " + e.Why}

@@ -136,6 +136,7 @@ func TestPushRefused(t *testing.T) {
 			deny(verdict.Decision{Outcome: verdict.Deny, Reason: verdict.PolicyDenied})},
 		{"malformed", "Content-Length: 8\r\n", "garbage!", "malformed http: the commands of a git push are malformed: a packet's length is no number", nil},
 		{"compressed", "Content-Encoding: gzip\r\nContent-Length: 4\r\n", "0000", "malformed http: the commands of a git push are encoded; push without compressing the request", nil},
+		{"compressed, as CGI spells it", "Content_Encoding: gzip\r\nContent-Length: 4\r\n", "0000", "malformed http: the commands of a git push are encoded; push without compressing the request", nil},
 		{"cut short", "Content-Length: 2\r\n", "00", "malformed http: the commands of a git push are not complete", nil},
 		{"no body", "", "", "malformed http: the commands of a git push are not complete", nil},
 		{"bad chunk", "Transfer-Encoding: chunked\r\n", "zz\r\n", "malformed http: a chunk size is not a hexadecimal number", nil},

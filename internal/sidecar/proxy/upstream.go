@@ -17,13 +17,18 @@ type upstream struct {
 	in     *http1.Reader // nil for a tunnel
 	key    poolKey
 	reused bool
-	idleAt time.Time
-	probe  probe
-	one    [1]byte
+	// layered: TLS is in between, to the destination or to the network's own proxy,
+	// and may hold what has arrived.
+	layered bool
+	idleAt  time.Time
+	probe   probe
+	one     [1]byte
 }
 
 func newUpstream(key poolKey, nc net.Conn, tunnel bool) *upstream {
 	u := &upstream{nc: nc, key: key}
+	_, plain := nc.(*net.TCPConn)
+	u.layered = !plain
 	if !tunnel {
 		u.in = http1.NewReader(nc)
 		u.probe.init(under(nc))
@@ -37,7 +42,7 @@ func (u *upstream) idle() bool {
 	switch quiet := u.probe.quiet(); {
 	case len(u.in.Buffered()) > 0:
 		return false
-	case !u.key.tls:
+	case !u.layered:
 		return quiet
 	case quiet: // and is nothing left in the last record that was read?
 		return u.silentUntil(past)
