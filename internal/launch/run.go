@@ -253,6 +253,9 @@ func (r *run) joinSidecar() error {
 		return err
 	}
 	if r.opts.Transparent {
+		if !captures(m.Capture) {
+			return r.noCapture()
+		}
 		if err := Route(r.socks, m.Capture); err != nil {
 			return err
 		}

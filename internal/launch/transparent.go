@@ -5,6 +5,7 @@ package launch
 import (
 	"errors"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -69,4 +70,20 @@ func Route(socks control.Sockets, to []netip.Prefix) error {
 		return noTransparent(err)
 	}
 	return nil
+}
+
+// captures says whether a Sidecar that wants connections to these addresses takes
+// those to names, which get theirs from a range. Without it names would lead
+// nowhere, and the run's first event would claim otherwise.
+func captures(wanted []netip.Prefix) bool {
+	return slices.ContainsFunc(wanted, func(p netip.Prefix) bool { return p.Addr().Is4() && !p.IsSingleIP() })
+}
+
+func (r *run) noCapture() error {
+	which := "the Sidecar"
+	if r.opts.Sidecar != (Endpoint{}) {
+		which += " at " + r.opts.Sidecar.String()
+	}
+	return fault.New("SidecarWithoutCapture", which+" does not take the connections of clients that ignore the proxy, although this run's record says so",
+		"use a Sidecar of the same version as `firma run`, or set transparent = false in the profile: then only clients that know the proxy get out")
 }

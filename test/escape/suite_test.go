@@ -68,7 +68,7 @@ type kase struct {
 
 func cases() []kase {
 	return slices.Concat(socketCases, kernelCases, fileCases, workspaceCases, networkCases, destinationCases,
-		proxyCases, credentialCases, policyCases, auditCases)
+		proxyCases, credentialCases, policyCases, auditCases, captureCases)
 }
 
 // TestEscape makes every try of every case as every account.
@@ -131,6 +131,7 @@ func (y *yard) stage(t *testing.T, k kase) {
 // result is the probe's line.
 type result struct {
 	Technique, Result, Errno, Detail string
+	Args                             []string
 }
 
 // controls makes every try outside. One that does not succeed there makes the

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -22,12 +23,15 @@ import (
 // yard is one account's world with everything in it that a try could reach.
 type yard struct {
 	*world.World
-	canary string
-	probe  string
-	baits  *canary.Yard
-	origin *origin.Origin
-	config string // allows loopback origins under test names
-	keptCA keptCA
+	canary   string
+	probe    string
+	baits    *canary.Yard
+	origin   *origin.Origin
+	config   string // allows loopback origins under test names
+	keptCA   keptCA
+	captured string       // config, and names that lead to baits
+	h2c      string       // a server of HTTP/2 without TLS
+	asked    atomic.Int32 // how often it was asked
 
 	tcp4, tcp6, udp4, udp6, dns string
 	lan                         []string // this host's other addresses, TCP
@@ -157,6 +161,7 @@ func (y *yard) startOrigin(t *testing.T) {
 	y.config = filepath.Join(y.Base, "firma.toml")
 	must(t, os.WriteFile(y.config, []byte(text), 0o644))
 	y.keptCA = newKeptCA(t, y, text)
+	y.captured = newCaptured(t, y, text)
 }
 
 // startSleeper starts a process of the account that holds the canary in its

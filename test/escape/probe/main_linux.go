@@ -52,9 +52,9 @@ var errUsage = errors.New("wrong number of arguments")
 
 // techniques is filled by the files of this package, one group each.
 func techniques() map[string]technique {
-	all := map[string]technique{}
+	all := map[string]technique{"owned": inOwnNetwork} // which looks others up here
 	for _, group := range []map[string]technique{
-		networkTechniques, proxyTechniques, unixTechniques, kernelTechniques, namespaceTechniques, processTechniques,
+		networkTechniques, captureTechniques, proxyTechniques, unixTechniques, kernelTechniques, namespaceTechniques, processTechniques,
 		procTechniques, fileTechniques, terminalTechniques, privilegeTechniques,
 	} {
 		for name, t := range group {

@@ -89,11 +89,13 @@ func deadlines(fd int, d time.Duration) error {
 }
 
 // sockaddr keeps the spelling that matters: a mapped address stays an IPv6
-// socket's, 0.0.0.0 is not rewritten.
+// socket's, 0.0.0.0 is not rewritten. A name is the sandbox's to resolve.
 func sockaddr(s string) (int, unix.Sockaddr, error) {
 	ap, err := netip.ParseAddrPort(s)
 	if err != nil {
-		return 0, nil, fmt.Errorf("address %q: %w", s, err)
+		if ap, err = resolved(s); err != nil {
+			return 0, nil, fmt.Errorf("address %q: %w", s, err)
+		}
 	}
 	if ap.Addr().Is4() {
 		return unix.AF_INET, &unix.SockaddrInet4{Port: int(ap.Port()), Addr: ap.Addr().As4()}, nil
