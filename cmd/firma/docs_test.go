@@ -262,6 +262,7 @@ var notProvoked = map[string]string{
 	"InvalidAllow":            "refused before as ArgumentInvalid; internal/mapping",
 	"PostureUnknown":          "no command takes the name of a posture yet; internal/policy",
 	"SidecarNotAuthentic":     "needs a listener that copies a Sidecar; internal/attach has one",
+	"SidecarWithoutCapture":   "needs a Sidecar of another release; internal/launch plays one",
 	"StartupFailed":           "for causes that have no name",
 	"SystemRootsMissing":      "needs a host without certificates; internal/trust",
 	"UnsupportedPlatform":     "another platform",
