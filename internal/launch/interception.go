@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"path/filepath"
 
 	"firma/internal/control"
 	"firma/internal/fault"
@@ -20,7 +21,7 @@ func (r *run) trustCA() error {
 	if err != nil || cert == nil {
 		return err
 	}
-	r.view.Env, err = trust.Apply(&r.view.Spec, r.view.Env, cert, r.opts.CATrustMode)
+	r.view.Env, err = trust.Apply(&r.view.Spec, r.view.Env, cert, r.opts.CATrustMode, filepath.Join(r.opts.StateDir, "cache"))
 	return err
 }
 

@@ -59,8 +59,10 @@ var (
 
 // Apply adds the authority's certificate, PEM, to spec and returns env, which is
 // sorted, with the variables added that it does not set. mode is
-// AppendSystemRoots, also when "", or Sole.
-func Apply(spec *sandbox.Spec, env []string, cert []byte, mode string) ([]string, error) {
+// AppendSystemRoots, also when "", or Sole. What costs much and is the same in
+// every run is kept in cacheDir, which only its owner may write to; "" keeps
+// nothing.
+func Apply(spec *sandbox.Spec, env []string, cert []byte, mode, cacheDir string) ([]string, error) {
 	var system []byte
 	if mode != Sole {
 		var err error
@@ -69,9 +71,13 @@ func Apply(spec *sandbox.Spec, env []string, cert []byte, mode string) ([]string
 		}
 	}
 	merged := join(system, cert)
-	spec.Files = append(spec.Files, sandbox.File{Path: Own, Data: cert}, sandbox.File{Path: Bundle, Data: merged})
-	over(spec, merged)
-	if err := java(spec, merged); err != nil {
+	spec.Files = append(spec.Files, sandbox.File{Path: Own, Data: cert})
+	if place := over(spec, merged); place != "" {
+		spec.Symlinks = append(spec.Symlinks, sandbox.Symlink{Path: Bundle, Target: place})
+	} else {
+		spec.Files = append(spec.Files, sandbox.File{Path: Bundle, Data: merged})
+	}
+	if err := java(spec, system, cert, cacheDir); err != nil {
 		return nil, err
 	}
 	return environment(env), nil
@@ -107,8 +113,9 @@ func join(parts ...[]byte) []byte {
 }
 
 // over puts the bundle where the system keeps its own and the sandbox shows that,
-// for programs that read no variable or have lost theirs.
-func over(spec *sandbox.Spec, merged []byte) {
+// for programs that read no variable or have lost theirs. It returns one of those
+// places, "" if there is none.
+func over(spec *sandbox.Spec, merged []byte) (place string) {
 	done := map[string]bool{}
 	for _, p := range bundles {
 		real, err := filepath.EvalSymlinks(p)
@@ -118,10 +125,13 @@ func over(spec *sandbox.Spec, merged []byte) {
 		done[real] = true
 		if i := slices.IndexFunc(spec.Files, func(f sandbox.File) bool { return f.Path == real }); i >= 0 {
 			spec.Files[i].Data = merged
+			place = real
 		} else if spec.Covered(real) {
 			spec.Files = append(spec.Files, sandbox.File{Path: real, Data: merged, Over: true})
+			place = real
 		}
 	}
+	return place
 }
 
 func environment(env []string) []string {

@@ -35,11 +35,17 @@ func TestApply(t *testing.T) {
 	cert := authority(t).CertPEM()
 	for mode, system := range map[string]bool{"": true, AppendSystemRoots: true, Sole: false} {
 		spec := &sandbox.Spec{Mounts: []sandbox.Mount{{Source: "/etc/ssl/certs", Target: "/etc/ssl/certs"}}}
-		env, err := Apply(spec, []string{"CURL_CA_BUNDLE=/mine", "PATH=/bin"}, cert, mode)
+		env, err := Apply(spec, []string{"CURL_CA_BUNDLE=/mine", "PATH=/bin"}, cert, mode, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		bundle := fileAt(spec, Bundle)
+		place := Bundle
+		for _, l := range spec.Symlinks {
+			if l.Path == Bundle {
+				place = l.Target
+			}
+		}
+		bundle := fileAt(spec, place)
 		if got := bytes.Count(bundle.Data, []byte("BEGIN CERTIFICATE")); (got > 1) != system || !bytes.HasSuffix(bundle.Data, cert) {
 			t.Errorf("%q: %d certificates", mode, got)
 		}
@@ -69,7 +75,7 @@ func TestApply(t *testing.T) {
 // file, and can't have one.
 func TestNothingOverWhatIsNotShown(t *testing.T) {
 	spec := &sandbox.Spec{}
-	if _, err := Apply(spec, nil, authority(t).CertPEM(), Sole); err != nil {
+	if _, err := Apply(spec, nil, authority(t).CertPEM(), Sole, ""); err != nil {
 		t.Fatal(err)
 	}
 	if len(spec.Files) != 2 {
@@ -89,9 +95,24 @@ func TestJavaReadsTheStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := trustStore(join(roots, c.CertPEM()))
+	cache := filepath.Join(t.TempDir(), "cache")
+	store, err := joinedStore(roots, c.CertPEM(), cache)
 	if err != nil {
 		t.Fatal(err)
+	}
+	kept, _ := filepath.Glob(cache + "/*")
+	if len(kept) != 1 {
+		t.Fatalf("kept %q", kept)
+	}
+	for name, spoil := range map[string][]byte{"from the cache": nil, "from a broken cache": []byte("broken"), "from an empty one": {}} {
+		if spoil != nil {
+			if err := os.WriteFile(kept[0], spoil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if again, err := joinedStore(roots, c.CertPEM(), cache); err != nil || len(again) != len(store) {
+			t.Errorf("%s: %d bytes of %d, %v", name, len(again), len(store), err)
+		}
 	}
 	path := filepath.Join(t.TempDir(), "cacerts")
 	if err := os.WriteFile(path, store, 0o600); err != nil {
@@ -108,10 +129,10 @@ func TestJavaReadsTheStore(t *testing.T) {
 }
 
 func BenchmarkApply(b *testing.B) {
-	cert := authority(b).CertPEM()
+	cert, cache := authority(b).CertPEM(), b.TempDir()
 	for b.Loop() {
 		spec := &sandbox.Spec{Mounts: []sandbox.Mount{{Source: "/etc/ssl/certs", Target: "/etc/ssl/certs"}}}
-		if _, err := Apply(spec, nil, cert, ""); err != nil {
+		if _, err := Apply(spec, nil, cert, "", cache); err != nil {
 			b.Fatal(err)
 		}
 	}
