@@ -18,7 +18,7 @@ func Seeds(paths []string) ([]capability.Seed, error) {
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
 		if err != nil {
-			return nil, fault.Wrap(err, "CapabilitySeedInvalid", "the capability seed "+path+" can't be read",
+			return nil, fault.Wrap(err, "CapabilityFileUnreadable", "the capability seed "+path+" can't be read",
 				"issue one with `firma authority issue --output "+path+"`, or correct the path")
 		}
 		s, err := capability.ParseSeed(path, data)

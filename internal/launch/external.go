@@ -66,7 +66,7 @@ func (r *run) attachMessage() (*control.Attach, error) {
 	if f := r.opts.CapabilityFile; f != "" {
 		data, err := os.ReadFile(f)
 		if err != nil {
-			return nil, fault.Wrap(err, "CapabilitySeedInvalid", "the capability seed "+f+" can't be read", "check the path")
+			return nil, fault.Wrap(err, "CapabilityFileUnreadable", "the capability seed "+f+" can't be read", "check the path")
 		}
 		a.Seeds = []control.RulesFile{{Name: filepath.Base(f), Data: data}}
 	}

@@ -72,7 +72,7 @@ func (s *Seeds) read() error {
 	for _, path := range s.cfg.Paths {
 		data, err := readFile(path)
 		if err != nil {
-			return fault.Wrap(err, "CapabilitySeedInvalid", "the capability seed "+path+" can't be read",
+			return fault.Wrap(err, "CapabilityFileUnreadable", "the capability seed "+path+" can't be read",
 				"issue one with `firma authority issue --output "+path+"`, or correct the path")
 		}
 		t, err := Verify(path, data, s.cfg.Key, s.cfg.Now(), s.cfg.Skew)

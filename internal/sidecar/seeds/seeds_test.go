@@ -90,7 +90,7 @@ func TestLoadRefuses(t *testing.T) {
 		}
 	}
 	for _, path := range []string{t.TempDir(), filepath.Join(t.TempDir(), "absent"), "/dev/zero"} {
-		if _, err := seeds.Load(config(path)); fault.NameOf(err) != "CapabilitySeedInvalid" {
+		if _, err := seeds.Load(config(path)); fault.NameOf(err) != "CapabilityFileUnreadable" {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

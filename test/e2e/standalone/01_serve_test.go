@@ -167,7 +167,7 @@ func TestRefusedStart(t *testing.T) {
 			"no rules":         {config: "[sidecar.mapping]\nrules_path = \"none.toml\"\n", fault: "ConfigValidation", words: "none.toml"},
 			"bad rules":        {config: "[sidecar.mapping]\nrules_path = \"run.toml\"\n[sidecar.interceptor]\n" + anyPort, fault: "InvalidRulesFile"},
 			"audit key":        {config: s.base(anyPort) + "[sidecar.audit]\nsigning_key_path = \"rules.toml\"\n", fault: "AuditKeyInvalid"},
-			"no seed":          {config: c.seeded(anyPort, s.Base+"/none.toml"), fault: "CapabilitySeedInvalid", words: "none.toml"},
+			"no seed":          {config: c.seeded(anyPort, s.Base+"/none.toml"), fault: "CapabilityFileUnreadable", words: "none.toml"},
 			"not a seed":       {config: c.seeded(anyPort, s.Base+"/rules.toml"), fault: "CapabilitySeedInvalid"},
 			"seed without key": {config: strings.Replace(c.seeded(anyPort, c.issue("s")), "public_key_path", "#", 1), fault: "CapabilityKeyMissing"},
 			"no Authority":     {config: c.led(anyPort, "http://"+free(t)), fault: "AuthorityUnreachable"},
