@@ -44,7 +44,7 @@ bench: build ## speed, as ratios against a baseline in the same run
 	@scripts/bench.sh
 
 bench-peers: build build-peers ## firma beside other proxies and sandboxes
-	@flock /tmp/firma-e2e.lock bin/bench $(BENCH)
+	@bin/bench $(BENCH)
 
 soak: build ## mixed traffic for DURATION (30m): flat memory and descriptors, logs that verify
 	$(BUILD) -o bin/bench ./test/bench
