@@ -4,6 +4,8 @@ package launch
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"net"
 	"net/url"
 	"time"
@@ -78,6 +80,9 @@ func Probe(ctx context.Context, e Endpoint) error {
 	defer cancel()
 	var d net.Dialer
 	c, err := d.DialContext(ctx, e.Network, e.Address)
+	if errors.Is(err, fs.ErrPermission) {
+		return fault.Wrap(err, "SidecarAccessDenied", "the Sidecar's socket at "+e.String()+" is closed to this account", "use the account that started it, or --sidecar local")
+	}
 	if err != nil {
 		return fault.Wrap(err, "SidecarUnreachable", "no Sidecar answers at "+e.String(), "start it there, correct the endpoint, or use --sidecar local")
 	}

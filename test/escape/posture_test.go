@@ -57,7 +57,7 @@ func expectedPosture(y *yard) map[string]any {
 		"root":                  []string{"bin", "dev", "etc", "home", "lib", "lib64", "proc", "run", "sbin", "tmp", "usr", "var"},
 		"devices":               []string{"core", "fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"},
 		"unexpected mounts":     []string(nil),
-		"run":                   map[string]string{"firma/ca.crt": "1 CERTIFICATE", "firma/ca-bundle.crt": "more CERTIFICATE"},
+		"run":                   map[string]string{"firma/ca.crt": "1 CERTIFICATE", "firma/ca-bundle.crt": "at /etc/ssl/certs/ca-certificates.crt: more CERTIFICATE"},
 		"env": withTrust(map[string]string{
 			"ALL_PROXY": proxyURL, "HTTP_PROXY": proxyURL, "HTTPS_PROXY": proxyURL,
 			"all_proxy": proxyURL, "http_proxy": proxyURL, "https_proxy": proxyURL,

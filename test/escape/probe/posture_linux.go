@@ -175,9 +175,14 @@ func filesOf(dir string) map[string]string {
 	return found
 }
 
-// contents says how many PEM blocks of each type a file holds: 1, or more.
+// contents says how many PEM blocks of each type a file holds: 1, or more. Of a
+// symbolic link it says where that leads, too.
 func contents(path string, e fs.DirEntry) string {
-	if !e.Type().IsRegular() {
+	link := ""
+	if e.Type() == fs.ModeSymlink {
+		target, _ := os.Readlink(path)
+		link = "at " + target + ": "
+	} else if !e.Type().IsRegular() {
 		return e.Type().String()
 	}
 	data, _ := os.ReadFile(path)
@@ -194,7 +199,7 @@ func contents(path string, e fs.DirEntry) string {
 		}
 	}
 	sort.Strings(kinds)
-	return strings.Join(kinds, ", ")
+	return link + strings.Join(kinds, ", ")
 }
 
 func names(dir string) []string {
