@@ -63,17 +63,26 @@ func (s *session) until(t *testing.T, mark string) []string {
 	return nil
 }
 
+// over ends a shell that waits for a last line. Without that its end could hang up
+// the terminal before the last of its output was read.
+func (s *session) over(t *testing.T) {
+	t.Helper()
+	_, err := s.master.WriteString("\n")
+	must(t, err)
+	_ = s.cmd.Wait()
+}
+
 // typedByAgent runs a command on an operator's terminal and returns the first line
 // the operator's shell reads afterwards. The operator types "honest", after the
 // command has ended; anything before it was typed by the command.
 func (y *yard) typedByAgent(t *testing.T, command []string) string {
 	t.Helper()
-	s := y.session(t, `"$@"; echo "ende"" $?"; read -r line; echo "got: $line"`, command...)
+	s := y.session(t, `"$@"; echo "ende"" $?"; read -r line; echo "got: $line"; read -r over`, command...)
 	t.Logf("%v: %q", command[len(command)-4:], s.until(t, "ende "))
 	_, err := s.master.WriteString("honest\n")
 	must(t, err)
 	seen := s.until(t, "got: ")
-	_ = s.cmd.Wait()
+	s.over(t)
 	return strings.TrimPrefix(seen[len(seen)-1], "got: ")
 }
 
