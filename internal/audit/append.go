@@ -23,19 +23,24 @@ func (l *Log) Append(ctx context.Context, e *Event) error {
 	if err := l.enqueue(ctx, en); err != nil {
 		return err
 	}
+	l.push(ctx, en)
 	return l.await(ctx, en, e)
 }
 
-// Record queues e and returns without waiting for the write; it waits only while
-// the queue is full. Seq and PrevHash stay unset; e is the caller's again. A write
-// that fails later fails all later calls and Close.
+// Record queues e and returns without waiting for the write, which happens within
+// maxLinger; it waits only while the queue is full. Seq and PrevHash stay unset; e
+// is the caller's again. A write that fails later fails all later calls and Close.
 func (l *Log) Record(e *Event) error {
 	en, err := l.prepare(e)
 	if err != nil {
 		return err
 	}
 	en.waiter = false
-	return l.enqueue(context.Background(), en)
+	if err := l.enqueue(context.Background(), en); err != nil {
+		return err
+	}
+	l.later()
+	return nil
 }
 
 // prepare completes e and encodes it, in the caller's goroutine.

@@ -6,17 +6,18 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"firma/internal/fault"
 )
 
 // Log appends events. All methods are safe for concurrent use.
 //
-// Two goroutines serve a log: the writer, which chains and writes everything
-// that is queued with one write, and the signer, which makes checkpoints beside
-// it. Nothing is ever dropped: when the queue is full, callers wait. After the
-// first write error the log is dead: every call fails, so that every decision
-// denies.
+// Whoever has the turn chains and writes everything that is queued with one
+// write: a caller of Append, if nobody else has it, or the writer's goroutine. The
+// signer's makes checkpoints beside that. Nothing is ever dropped: when the queue
+// is full, callers wait. After the first write error the log is dead: every call
+// fails, so that every decision denies.
 type Log struct {
 	opt   Options
 	store *store
@@ -26,6 +27,12 @@ type Log struct {
 	gate   sync.RWMutex // read: sending to queue; write: closing it
 	closed bool         // guarded by gate
 	queue  chan *entry
+
+	turn   sync.Mutex    // to write; guards writer
+	writer *writer       //
+	wake   chan struct{} // there is something for the writer's goroutine to do
+	linger *time.Timer   // likewise, soon
+	soon   atomic.Bool   // linger is running
 
 	mu       sync.Mutex // guards the next three
 	written  tree       // the events that are in the file
@@ -59,9 +66,11 @@ func Open(o Options) (*Log, error) {
 func start(o Options, s *store) *Log {
 	l := &Log{
 		opt: o, store: s, entries: sync.Pool{New: newEntry}, queue: make(chan *entry, o.Queue),
+		wake: make(chan struct{}, 1), linger: time.NewTimer(maxLinger),
 		dirty: make(chan struct{}, 1), due: make(chan struct{}, 1),
 		drained: make(chan struct{}), done: make(chan struct{}),
 	}
+	l.writer = &writer{log: l, hash: newHasher()}
 	go l.writeLoop()
 	go l.signLoop()
 	return l
@@ -86,6 +95,7 @@ func (l *Log) shut() {
 	l.closed = true
 	l.gate.Unlock()
 	close(l.queue)
+	poke(l.wake)
 }
 
 var errClosed = errors.New("it is closed")

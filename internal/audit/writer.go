@@ -1,7 +1,10 @@
 package audit
 
 import (
+	"context"
 	"encoding/hex"
+	"errors"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -44,7 +47,11 @@ func (l *Log) finish(en *entry, err error) {
 	en.done <- struct{}{}
 }
 
-// writer is the state of the writing goroutine.
+// maxLinger is how long what Record queued waits for company. Most of it goes out
+// with the next Append, by which a busy log saves every second write.
+const maxLinger = 2 * time.Millisecond
+
+// writer is the state of whoever has the turn.
 type writer struct {
 	log   *Log
 	next  tree // written, plus the batch in hand
@@ -52,32 +59,95 @@ type writer struct {
 	hash  *hasher
 	batch []*entry
 	block []byte
+	ended bool // the queue is closed, and empty
 }
 
-// writeLoop commits what is queued, everything at once, until the queue closes.
+// writeLoop has its turns until the queue is closed and everything written.
 func (l *Log) writeLoop() {
 	defer close(l.drained)
-	w := &writer{log: l, hash: newHasher()}
-	for en := range l.queue {
-		w.gather(en)
-		err := l.Err()
-		if err == nil {
-			err = w.commit()
+	defer l.linger.Stop()
+	for {
+		select {
+		case <-l.wake:
+		case <-l.linger.C:
 		}
-		for i, en := range w.batch {
-			w.batch[i] = nil
-			l.finish(en, err)
+		l.soon.Store(false) // before looking: what is queued after the look wakes again
+		l.turn.Lock()
+		for l.writer.round() {
+		}
+		ended := l.writer.ended
+		l.turn.Unlock()
+		if ended {
+			return
 		}
 	}
 }
 
-// gather collects first and what else is waiting, up to maxBatch bytes.
-func (w *writer) gather(first *entry) {
-	w.batch = append(w.batch[:0], first)
-	for size := len(first.line.buf); size < maxBatch; {
+// push has en, which is queued, written. Going to the writer's goroutine and back
+// costs more than the write, so a caller that can wait for as long as a write
+// takes has the turn itself when nobody else has it.
+func (l *Log) push(ctx context.Context, en *entry) {
+	if ctx.Done() != nil || !l.turn.TryLock() {
+		poke(l.wake)
+		return
+	}
+	l.write(en)
+	if len(l.queue) > 0 {
+		poke(l.wake)
+	}
+}
+
+// write has the turn until en is written. A panic ends the log, which nobody could
+// write to any more, before it goes on to the caller.
+func (l *Log) write(en *entry) {
+	whole := false
+	defer func() {
+		if !whole {
+			l.fail(errors.New("writing it panicked"))
+		}
+		l.turn.Unlock()
+	}()
+	for len(en.done) == 0 && l.writer.round() {
+	}
+	whole = true
+}
+
+// later has what is queued written before long.
+func (l *Log) later() {
+	if len(l.queue) > cap(l.queue)/2 {
+		poke(l.wake)
+		return
+	}
+	if l.soon.CompareAndSwap(false, true) {
+		l.linger.Reset(maxLinger)
+	}
+}
+
+// round commits what is queued; false if that is nothing.
+func (w *writer) round() bool {
+	w.gather()
+	if len(w.batch) == 0 {
+		return false
+	}
+	err := w.log.Err()
+	if err == nil {
+		err = w.commit()
+	}
+	for i, en := range w.batch {
+		w.batch[i] = nil
+		w.log.finish(en, err)
+	}
+	return true
+}
+
+// gather collects what is waiting, up to maxBatch bytes.
+func (w *writer) gather() {
+	w.batch = w.batch[:0]
+	for size := 0; size < maxBatch; {
 		select {
 		case en, ok := <-w.log.queue:
 			if !ok {
+				w.ended = true
 				return
 			}
 			w.batch = append(w.batch, en)

@@ -14,7 +14,7 @@ import (
 	"firma/internal/action"
 )
 
-// Bundle is a compiled set of policies. It is immutable and safe for concurrent
+// Bundle is a compiled set of policies. Its answers never change, and it is safe for concurrent
 // use. The zero value and nil deny everything.
 type Bundle struct {
 	version string
@@ -22,6 +22,7 @@ type Bundle struct {
 	rules   map[cedar.PolicyID]*rule
 	any     bucket                   // policies for every action
 	classes map[action.Class]*target // one per action of the schema
+	memo    memo
 }
 
 // Compile parses, checks and indexes policies, Cedar text that Join may have joined. Every

@@ -15,7 +15,8 @@ import (
 // Evaluate decides r. A forbid wins over permits, nothing matching denies, and a
 // forbid that can't be evaluated denies too; an annotated forbid that fires
 // alone turns what a permit allows into its remedy. It is safe for concurrent
-// use and never panics; every doubt denies.
+// use and never panics; every doubt denies. The result shares its slices with other
+// results: they are not to be changed.
 func (b *Bundle) Evaluate(r Request) (res Result) {
 	defer func() {
 		if recover() != nil {
@@ -32,7 +33,7 @@ func (b *Bundle) Evaluate(r Request) (res Result) {
 	case r.AgentID == "" || r.ResourceID == "":
 		return denied("the request names no agent or no resource")
 	}
-	return b.byCount(&r, t, b.decide(&r, t))
+	return b.byCount(&r, t, b.remembered(&r, t))
 }
 
 func (b *Bundle) decide(r *Request, t *target) Result {

@@ -13,6 +13,7 @@ type target struct {
 	uid     types.EntityUID
 	lineage []types.EntityUID
 	bucket  bucket
+	reads   needs // what the policies for this action, and for every action, can read
 }
 
 // bucket holds policies by what the rest of their scope asks for. A policy left
@@ -86,11 +87,15 @@ func (b *Bundle) index(r *rule) {
 	}
 	if _, all := p.Action.(ast.ScopeTypeAll); all {
 		b.any.add(s, r)
+		for _, t := range b.classes {
+			t.reads = t.reads.union(r.needs)
+		}
 		return
 	}
 	for _, t := range b.classes {
 		if names(p.Action, t) {
 			t.bucket.add(s, r)
+			t.reads = t.reads.union(r.needs)
 		}
 	}
 }

@@ -29,6 +29,7 @@ func main() {
 	flag.StringVar(&o.against, "against", "", "another firma to compare with")
 	flag.StringVar(&o.only, "only", "", "subjects to measure, by name, comma-separated")
 	flag.StringVar(&o.parts, "parts", "proxy,intercept,idle,sandbox", "what to measure")
+	flag.StringVar(&o.kinds, "kinds", "requests,tunnels,throughput,latency", "of proxies: what to measure")
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds; medians over them are shown")
 	flag.IntVar(&o.conns, "conns", 32, "connections at once")
 	flag.IntVar(&o.idle, "idle", 9900, "idle tunnels; each takes two descriptors")
@@ -38,9 +39,9 @@ func main() {
 }
 
 type options struct {
-	firma, against, peers, only, parts string
-	rounds, conns, idle                int
-	time                               time.Duration
+	firma, against, peers, only, parts, kinds string
+	rounds, conns, idle                       int
+	time                                      time.Duration
 }
 
 func exit(err error) {

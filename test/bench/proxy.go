@@ -4,6 +4,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"firma/test/load"
@@ -78,33 +80,76 @@ func (e *env) measureInterceptors() error {
 
 func (e *env) measureDirect(t *table) {
 	p := load.Path{Host: e.origin, Tun: e.origin}
-	if d, err := p.Pull(e.hello, pull); err == nil {
-		t.now(direct, float64(d))
+	if e.counts(throughput) {
+		if d, err := p.Pull(e.hello, pull); err == nil {
+			t.now(direct, float64(d))
+		}
 	}
-	if r, err := p.KeepAlive(1, e.time/2, true); err == nil {
-		t.now("p50", micros(r.Quantile(.5)))
-		t.now("p99", micros(r.Quantile(.99)))
+	if e.counts(latency) {
+		if r, err := p.KeepAlive(1, e.time/2, true); err == nil {
+			t.now("p50", micros(r.Quantile(.5)))
+			t.now("p99", micros(r.Quantile(.99)))
+		}
 	}
 }
 
+// The kinds of traffic.
+const (
+	requests   = "requests"
+	tunnels    = "tunnels"
+	throughput = "throughput"
+	latency    = "latency"
+)
+
+func (e *env) counts(kind string) bool { return slices.Contains(strings.Split(e.kinds, ","), kind) }
+
 func (e *env) measure(s *subject, t *table) error {
+	for _, kind := range []struct {
+		name string
+		run  func(*subject, *table) error
+	}{{requests, e.measureRequests}, {tunnels, e.measureTunnels}, {throughput, e.measureThroughput}, {latency, e.measureLatency}} {
+		if !e.counts(kind.name) {
+			continue
+		}
+		if err := kind.run(s, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *env) measureRequests(s *subject, t *table) error {
 	n, cpu, err := s.cost(func() (load.Result, error) { return s.path.KeepAlive(e.conns, e.time, false) })
 	if err != nil {
 		return err
 	}
 	t.add(s.name, "keep-alive µs", micros(cpu)/float64(n.Count))
 	t.add(s.name, "req/s", n.Rate())
-	if n, cpu, err = s.cost(func() (load.Result, error) { return s.path.Tunnels(e.hello, e.conns, e.time) }); err != nil {
+	return nil
+}
+
+func (e *env) measureTunnels(s *subject, t *table) error {
+	n, cpu, err := s.cost(func() (load.Result, error) { return s.path.Tunnels(e.hello, e.conns, e.time) })
+	if err != nil {
 		return err
 	}
 	t.add(s.name, "CONNECT µs", micros(cpu)/float64(n.Count))
 	t.add(s.name, "tunnels/s", n.Rate())
+	return nil
+}
+
+func (e *env) measureThroughput(s *subject, t *table) error {
 	var took time.Duration
-	if _, cpu, err = s.cost(func() (r load.Result, err error) { took, err = s.path.Pull(e.hello, pull); return r, err }); err != nil {
+	_, cpu, err := s.cost(func() (r load.Result, err error) { took, err = s.path.Pull(e.hello, pull); return r, err })
+	if err != nil {
 		return err
 	}
 	t.add(s.name, "s/GiB", cpu.Seconds()*gib/pull)
 	t.add(s.name, "of direct", t.last[direct]/float64(took))
+	return nil
+}
+
+func (e *env) measureLatency(s *subject, t *table) error {
 	r, err := s.path.KeepAlive(1, e.time/2, true)
 	if err != nil {
 		return err
