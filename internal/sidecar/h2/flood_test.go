@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -300,14 +301,14 @@ func TestStalledUpload(t *testing.T) {
 	}
 	release <- struct{}{}
 	<-done
-	if n := body.n; n > 64<<20 {
+	if n := body.n.Load(); n > 64<<20 {
 		t.Errorf("%d MiB were taken from the client", n>>20)
 	}
 }
 
-type counting struct{ n int64 }
+type counting struct{ n atomic.Int64 }
 
 func (c *counting) Read(p []byte) (int, error) {
-	c.n += int64(len(p))
+	c.n.Add(int64(len(p)))
 	return len(p), nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"firma/internal/intent"
+	"firma/internal/sidecar/carry"
 	"firma/internal/sidecar/hello"
 	"firma/internal/sidecar/http1"
 	"firma/internal/sidecar/proxy/socks"
@@ -36,6 +37,7 @@ type conn struct {
 	code   byte         // of a SOCKS refusal, 0 for the usual one
 	fixed  *destination // of all requests: the stream is looked into
 	origin func(net.Conn) (string, uint16, error)
+	served *sync.WaitGroup // of the listener's connections
 
 	idle     atomic.Bool // waiting for the first byte of a request
 	deadline time.Time   // of reads, as last set; zero for none
@@ -43,13 +45,14 @@ type conn struct {
 	mu      sync.Mutex // guards the rest
 	active  bool       // a dispatch is under way
 	judged  verdict.Decision
-	peer    net.Conn // its upstream
+	peer    net.Conn    // its upstream
+	pair    *carry.Pair // carries raw and peer, nil: nobody but this goroutine
 	ended   bool
 	revoked verdict.Reason
 }
 
-func newConn(ctx context.Context, s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, ctx: ctx, nc: nc, raw: nc, in: http1.NewReader(nc)}
+func newConn(ctx context.Context, s *Server, nc net.Conn, served *sync.WaitGroup) *conn {
+	c := &conn{srv: s, ctx: ctx, nc: nc, raw: nc, in: http1.NewReader(nc), served: served}
 	c.out.to = nc
 	c.x.c = c
 	return c
@@ -66,22 +69,20 @@ const (
 )
 
 // serve runs the connection. Tunnels and HTTP/2 are served from here, so that no
-// frame of what led there stays for hours.
-func (c *conn) serve() {
-	defer c.releaseBuffers()
+// frame of what led there stays for hours. true: it goes on without this goroutine.
+func (c *conn) serve() (lent bool) {
 	for s := c.enter(); ; {
 		switch s {
 		case over:
-			return
+			return false
 		case tunnelled:
-			c.x.tunnel()
-			return
+			return c.x.tunnel()
 		case byFrames:
 			c.srv.cfg.HTTP2.ServeConn(c.ctx, c.nc, c.fixed.host, c.fixed.port)
-			return
+			return false
 		}
 		if !c.next() {
-			return
+			return false
 		}
 		if s = c.one(); s != again {
 			continue
@@ -235,9 +236,22 @@ func (c *conn) cut() {
 
 func (c *conn) cutLocked() {
 	c.ended = true
+	if c.pair != nil {
+		c.pair.Cut(nil)
+	}
 	c.raw.Close()
 	if c.peer != nil {
 		c.peer.Close()
+	}
+}
+
+// keep notes who carries the connection from now on; it is cut if the connection
+// has been.
+func (c *conn) keep(p *carry.Pair) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pair = p; p != nil && c.ended {
+		p.Cut(nil)
 	}
 }
 

@@ -37,18 +37,22 @@ func (c *conn) readConnect() (err error) {
 }
 
 // tunnel accepts the stream and carries it. What the client sent already goes
-// first.
-func (x *exchange) tunnel() {
+// first. true: the connection is served without this goroutine from now on.
+func (x *exchange) tunnel() (lent bool) {
 	c := x.c
 	x.res.Status, x.res.Latency = 200, time.Since(x.start)
 	c.setReadDeadline(time.Time{})
 	err := c.accept()
-	t := tunnel{srv: c.srv, client: c.nc, upstream: x.u.nc, opening: newOpening(&c.call, x.d.Accepts, c.in, c.unread(c.call.Host))}
+	t := &tunnel{srv: c.srv, client: c.nc, upstream: x.u.nc, opening: newOpening(&c.call, x.d.Accepts, c.in, c.unread(c.call.Host))}
 	c.releaseAround()
 	if err == nil {
+		if t.lend(c.keep, func(err error) { x.closeTunnel(t, err); c.srv.leave(c) }) {
+			return true
+		}
 		err = t.run()
 	}
-	x.closeTunnel(&t, err)
+	x.closeTunnel(t, err)
+	return false
 }
 
 // releaseBuffers gives back what a tunnel, which may be idle for hours, has no

@@ -133,7 +133,7 @@ func FuzzJudgedIsSent(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := newConn(context.Background(), s, far)
+		c := newConn(context.Background(), s, far, new(sync.WaitGroup))
 		s.slots <- struct{}{}
 		s.add(c)
 		go s.run(c)

@@ -19,7 +19,10 @@ import (
 	"firma/internal/verdict"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The event loops of carry stay for good, as many as there are processors.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("firma/internal/sidecar/carry.(*loop).run"))
+}
 
 // enforcer is a scripted Enforcer that remembers what it was asked.
 type enforcer struct {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,7 +46,7 @@ func FuzzJudgedIsSentInside(f *testing.F) {
 			t.Fatal(err)
 		}
 		near, far := tcpPair(t)
-		c := newConn(context.Background(), s, far)
+		c := newConn(context.Background(), s, far, new(sync.WaitGroup))
 		c.origin = func(net.Conn) (string, uint16, error) { return "api.example.com", 8080, nil }
 		s.slots <- struct{}{}
 		s.add(c)
@@ -95,7 +96,7 @@ func FuzzStreamOpenings(f *testing.F) {
 			t.Fatal(err)
 		}
 		near, far := tcpPair(t)
-		c := newConn(context.Background(), s, far)
+		c := newConn(context.Background(), s, far, new(sync.WaitGroup))
 		s.slots <- struct{}{}
 		s.add(c)
 		go s.run(c)

@@ -76,13 +76,13 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, origin func(net.Co
 		nc, err := ln.Accept()
 		if err == nil {
 			delay = 0
-			c := newConn(ctx, s, nc)
+			c := newConn(ctx, s, nc, wg)
 			c.origin = origin
 			s.add(c)
 			if ctx.Err() != nil {
 				c.cut() // the cut at the end of ctx may have missed it
 			}
-			wg.Go(func() { s.run(c) })
+			go s.run(c)
 			continue
 		}
 		<-s.slots
@@ -125,24 +125,40 @@ func (s *Server) add(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wg.Add(1)
+	c.served.Add(1)
 	s.conns[c] = struct{}{}
 	if s.closed {
 		c.cut()
 	}
 }
 
-// run serves one connection to its end. A panic ends that connection only.
+// run serves one connection, to its end unless somebody else carries it. A panic
+// ends that connection only.
 func (s *Server) run(c *conn) {
-	defer s.wg.Done()
+	lent := false
 	defer func() {
-		c.cut()
-		s.mu.Lock()
-		delete(s.conns, c)
-		s.mu.Unlock()
-		<-s.slots
+		if !lent {
+			s.leave(c)
+		}
 	}()
 	defer s.recover("connection")
-	c.serve()
+	lent = c.serve()
+}
+
+// leave forgets a connection at its end. After a panic it may come to that twice.
+func (s *Server) leave(c *conn) {
+	c.cut()
+	s.mu.Lock()
+	_, here := s.conns[c]
+	delete(s.conns, c)
+	s.mu.Unlock()
+	if !here {
+		return
+	}
+	c.releaseBuffers()
+	<-s.slots
+	c.served.Done()
+	s.wg.Done()
 }
 
 // recover logs a panic of the calling goroutine; it must be deferred.

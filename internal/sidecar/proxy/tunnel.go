@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"firma/internal/sidecar/carry"
 )
 
 const (
@@ -15,19 +17,67 @@ const (
 )
 
 // tunnel carries bytes both ways between two connections, unread. An end of one
-// direction is passed on and the other goes on; a failure ends both.
+// direction is passed on and the other goes on; a failure ends both. Between plain
+// sockets a carry.Pair does it, else two goroutines.
 type tunnel struct {
 	srv              *Server
 	client, upstream net.Conn
-	sent, received   int64    // bytes to the upstream and from it, once run returned
-	opening          *opening // what the client may begin with; nil: anything
-	refused          string   // why it may not begin as it did
+	pair             *carry.Pair
+	parts            atomic.Int32 // of what lend began, still under way
+	stop             func()       // ends the timers
+	sent, received   int64        // bytes to the upstream and from it, once run returned
+	opening          *opening     // what the client may begin with; nil: anything
+	refused          string       // why it may not begin as it did
 	expired          atomic.Int32
-	moved            atomic.Int64 // grows with every piece carried
-	seen             int64        // moved, when the idle timer last looked
+	moved            atomic.Int64 // grows with every piece carried, but by the pair
+	seen             int64        // progress, when the idle timer last looked
 	ended            atomic.Bool  // one direction came to its end in order
 	first            sync.Once    // guards failure
 	failure          error        // the upstream's, if that ended the tunnel
+}
+
+func (t *tunnel) progress() int64 {
+	n := t.moved.Load()
+	if t.pair != nil {
+		n += t.pair.Moved()
+	}
+	return n
+}
+
+// lend has a pair carry the tunnel and returns once the client's opening was
+// judged and passed on: the goroutine is not needed any more. conclude is called
+// when all is over. false: nothing was begun, since these are no plain sockets.
+func (t *tunnel) lend(keep func(*carry.Pair), conclude func(error)) bool {
+	part := func() {
+		if t.parts.Add(-1) == 0 {
+			t.stop()
+			t.sent += t.pair.Sent.Load()
+			t.received += t.pair.Received.Load()
+			conclude(t.failure)
+		}
+	}
+	t.pair = carry.New(t.client, t.upstream, func(failure error) {
+		defer t.srv.recover("tunnel")
+		t.failure = failure
+		part()
+	})
+	if t.pair == nil {
+		return false
+	}
+	t.parts.Store(2)
+	t.upstream.SetDeadline(time.Time{})
+	keep(t.pair)
+	if t.pair.Receive() != nil {
+		keep(nil)
+		t.pair = nil
+		return false
+	}
+	t.stop = t.limit()
+	defer part()
+	if t.open() {
+		t.pair.Send()
+	}
+	return true
 }
 
 // run carries until both directions have ended and returns the upstream's failure,
@@ -60,7 +110,7 @@ func (t *tunnel) run() error {
 
 // carry moves everything from src to dst and passes the end on.
 func (t *tunnel) carry(dst, src net.Conn) (int64, error) {
-	n, err := move(dst, src, &t.moved)
+	n, err := copyAll(dst, src, &t.moved)
 	if err == nil {
 		// The second end needs no word of its own: closing both follows.
 		if !t.ended.Swap(true) && !closeWrite(dst) {
@@ -92,6 +142,10 @@ type writeError struct{ error }
 func (e *writeError) Unwrap() error { return e.error }
 
 func (t *tunnel) abort() {
+	if t.pair != nil {
+		t.pair.Cut(nil)
+		return
+	}
 	under(t.client).Close()
 	under(t.upstream).Close()
 }
@@ -109,7 +163,7 @@ func (t *tunnel) limit() (stop func()) {
 		timer = time.AfterFunc(d, func() {
 			mu.Lock()
 			defer mu.Unlock()
-			if n := t.moved.Load(); n != t.seen {
+			if n := t.progress(); n != t.seen {
 				t.seen = n
 				timer.Reset(d)
 				return
@@ -135,8 +189,7 @@ const copySize = 32 << 10
 
 var copyPool = sync.Pool{New: func() any { return new([copySize]byte) }}
 
-// copyAll is move for connections that are not plain TCP, and elsewhere than on
-// Linux. It holds one buffer.
+// copyAll carries one direction; it holds one buffer.
 func copyAll(dst io.Writer, src io.Reader, moved *atomic.Int64) (n int64, err error) {
 	buf := copyPool.Get().(*[copySize]byte)
 	defer copyPool.Put(buf)

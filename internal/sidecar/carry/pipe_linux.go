@@ -1,4 +1,4 @@
-package proxy
+package carry
 
 import "golang.org/x/sys/unix"
 

@@ -1,0 +1,35 @@
+// Package carry moves bytes both ways between two connections, unread. A pair of
+// plain sockets takes neither a goroutine nor a buffer while nothing flows: a few
+// event loops, shared by the process, serve them all. Sidecars hold thousands of
+// tunnels that are silent for hours.
+package carry
+
+import (
+	"net"
+	"sync/atomic"
+)
+
+// Tally counts what a pair carried, in bytes. It may be read at any time.
+type Tally struct {
+	Sent     atomic.Int64 // from the client to the upstream
+	Received atomic.Int64
+}
+
+// Moved grows with every piece that is carried.
+func (t *Tally) Moved() int64 { return t.Sent.Load() + t.Received.Load() }
+
+// Socket is what both ends of a pair must be: a TCP or Unix stream connection.
+type Socket interface {
+	net.Conn
+	CloseWrite() error
+}
+
+func socket(c net.Conn) (Socket, bool) {
+	switch c := c.(type) {
+	case *net.TCPConn:
+		return c, true
+	case *net.UnixConn:
+		return c, true
+	}
+	return nil, false
+}

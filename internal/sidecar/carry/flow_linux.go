@@ -1,0 +1,207 @@
+package carry
+
+import (
+	"io"
+	"net"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	size = 32 << 10 // of a buffer
+	// spliceFrom is the size of a piece from which on the kernel moves the bytes:
+	// for small ones a plain read and write is cheaper.
+	spliceFrom = size / 2
+	spliceMax  = 1 << 20
+	// turns is how many pieces a direction may carry before others have their turn.
+	turns = 8
+)
+
+type buffer [size]byte
+
+// flow is one direction. It is guarded by the pair's lock.
+type flow struct {
+	on    bool // it has been started
+	ready bool // its source may have something
+	eof   bool // its source has ended
+	ended bool // and that was passed on
+	bulk  bool // the last piece was large
+	rest  []byte
+	pipe  *pipe
+	left  int // bytes in pipe
+	n     int // of the last operation
+}
+
+// pump carries one direction until there is nothing to read or no room to write;
+// true if its turn ended before.
+func (p *Pair) pump(from int, buf *buffer) bool {
+	f := &p.flows[from]
+	for range turns {
+		switch {
+		case !f.on || f.ended || !p.flush(from):
+			return false
+		case f.eof:
+			p.pass(from)
+			return false
+		case !f.ready:
+			return false
+		case f.pipe != nil:
+			p.splice(from)
+		default:
+			p.copy(from, buf)
+		}
+		if p.over {
+			return false
+		}
+	}
+	return true
+}
+
+// copy reads a piece into buf and writes it.
+func (p *Pair) copy(from int, buf *buffer) {
+	f := &p.flows[from]
+	f.rest = buf[:]
+	err := p.do(from, read)
+	f.rest = nil
+	if !p.took(from, err) {
+		return
+	}
+	// A read that did not fill the buffer took everything (epoll(7)); what comes
+	// now is a new event. But the end may have been announced already.
+	if f.n < size && !p.ends[from].gone {
+		f.ready = false
+	}
+	if f.bulk = f.n >= spliceFrom; f.bulk {
+		f.pipe = takePipe()
+	}
+	f.rest = buf[:f.n]
+	if !p.flush(from) && !p.over {
+		f.rest = slices.Clone(f.rest) // buf is for others now
+	}
+}
+
+// splice reads a piece into the pipe. Whoever pumps writes it.
+func (p *Pair) splice(from int) {
+	f := &p.flows[from]
+	if p.took(from, p.do(from, fill)) {
+		f.left = f.n
+		f.bulk = f.n >= spliceFrom
+	}
+}
+
+// took judges a read; true if it found something.
+func (p *Pair) took(from int, err error) bool {
+	f := &p.flows[from]
+	switch {
+	case err == unix.EAGAIN:
+		f.ready = false
+		f.drop()
+	case err != nil:
+		p.broke(from, err)
+	case f.n == 0:
+		f.eof = true
+		f.drop()
+	default:
+		return true
+	}
+	return false
+}
+
+// flush writes what was read; false if some of it is left, or the pair is over.
+func (p *Pair) flush(from int) bool {
+	f, to := &p.flows[from], 1-from
+	for len(f.rest) > 0 || f.left > 0 {
+		op := write
+		if f.left > 0 && len(f.rest) == 0 {
+			op = empty
+		}
+		err := p.do(to, op)
+		if err == unix.EAGAIN {
+			// The report comes with the next room, or at once if there is some by now.
+			if err = p.arm(to, unix.EPOLLOUT); err == nil {
+				return false
+			}
+		}
+		if err == nil && f.n <= 0 {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			p.broke(to, err)
+			return false
+		}
+		if len(f.rest) > 0 {
+			f.rest = f.rest[f.n:]
+		} else {
+			f.left -= f.n
+		}
+		p.count(from, int64(f.n))
+	}
+	f.rest = nil
+	if !f.bulk {
+		f.drop()
+	}
+	return true
+}
+
+func (p *Pair) count(from int, n int64) {
+	if from == client {
+		p.Sent.Add(n)
+	} else {
+		p.Received.Add(n)
+	}
+}
+
+// pass passes the end of a direction on. The second end needs no word of its own:
+// closing both follows.
+func (p *Pair) pass(from int) {
+	p.flows[from].ended = true
+	if p.once {
+		p.end(nil)
+		return
+	}
+	if err := p.do(1-from, shut); err != nil {
+		p.broke(1-from, net.ErrClosed)
+		return
+	}
+	p.once = true
+}
+
+// drop gives the pipe back.
+func (f *flow) drop() {
+	if f.pipe != nil {
+		f.pipe.spoiled = f.left > 0
+		f.pipe.release()
+		f.pipe, f.left = nil, 0
+	}
+}
+
+func read(p *Pair, at, fd int) error {
+	f := &p.flows[at]
+	return f.do(func() (int, error) { return unix.Read(fd, f.rest) })
+}
+
+func fill(p *Pair, at, fd int) error {
+	f := &p.flows[at]
+	return f.do(func() (int, error) { return f.pipe.fill(fd) })
+}
+
+func write(p *Pair, at, fd int) error {
+	f := &p.flows[1-at]
+	return f.do(func() (int, error) { return unix.Write(fd, f.rest) })
+}
+
+func empty(p *Pair, at, fd int) error {
+	f := &p.flows[1-at]
+	return f.do(func() (int, error) { return f.pipe.empty(fd, f.left) })
+}
+
+func shut(p *Pair, at, fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
+
+func (f *flow) do(call func() (int, error)) (err error) {
+	for {
+		if f.n, err = call(); err != unix.EINTR {
+			return err
+		}
+	}
+}
