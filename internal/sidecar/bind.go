@@ -3,6 +3,7 @@
 package sidecar
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net"
@@ -18,7 +19,9 @@ import (
 // somebody serves is not.
 func bind(e control.Endpoint) (net.Listener, error) {
 	if e.Network != "unix" {
-		ln, err := net.Listen("tcp", e.Address)
+		// The accepted sockets inherit it; set one by one it would be four calls each.
+		cfg := net.ListenConfig{KeepAlive: -1, Control: keepAlive}
+		ln, err := cfg.Listen(context.Background(), "tcp", e.Address)
 		return ln, cannotListen(e.Address, "listen_addr", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(e.Address), 0o700); err != nil {

@@ -125,8 +125,11 @@ func (d *Dialer) setAllowed(prefixes []netip.Prefix) error {
 // whole name: a name that mixes public and private answers is either a mistake
 // or an attack, and which address is dialled must not depend on luck.
 func (d *Dialer) Dial(ctx context.Context, host string, port uint16) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
-	defer cancel()
+	if end, ok := ctx.Deadline(); !ok || time.Until(end) > d.timeout {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.timeout)
+		defer cancel()
+	}
 	if d.through(host, port) {
 		return d.dialThrough(ctx, host, port)
 	}

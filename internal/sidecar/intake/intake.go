@@ -82,7 +82,9 @@ func (i *Intake) Serve(ctx context.Context, ln net.Listener) error {
 	for {
 		conn, err := ln.Accept()
 		if err == nil {
-			wg.Go(func() { i.sort(ctx, conn) })
+			if !i.atOnce(conn) {
+				wg.Go(func() { i.sort(ctx, conn) })
+			}
 			continue
 		}
 		if ctx.Err() != nil {
@@ -124,6 +126,19 @@ func (i *Intake) wait(conn net.Conn) (done func()) {
 		defer i.mu.Unlock()
 		i.waiting.Remove(e) // nothing if it is gone already
 	}
+}
+
+// atOnce passes conn on if its first bytes are there and are a client's: most
+// clients speak as soon as they are connected.
+func (i *Intake) atOnce(conn net.Conn) bool {
+	if _, tcp := conn.(*net.TCPConn); !tcp {
+		return false
+	}
+	if ours, known := beginsNow(conn, attach.Magic); ours || !known {
+		return false
+	}
+	i.cfg.Direct(conn)
+	return true
 }
 
 // sort passes conn on to its owner, or closes it.

@@ -29,6 +29,22 @@ func begins(conn net.Conn, text string) (bool, error) {
 	return p.same, p.err
 }
 
+// beginsNow is begins without waiting; known is false if it can't be told yet, or
+// the connection has ended.
+func beginsNow(conn net.Conn, text string) (same, known bool) {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return false, false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false, false
+	}
+	p := peek{text: text}
+	err = raw.Control(func(fd uintptr) { known = p.look(fd) })
+	return p.same, known && err == nil && p.err == nil
+}
+
 type peek struct {
 	text string
 	same bool
