@@ -37,7 +37,7 @@ type flow struct {
 // true if its turn ended before.
 func (p *Pair) pump(from int, buf *buffer) bool {
 	f := &p.flows[from]
-	for range turns {
+	for i := range turns {
 		switch {
 		case !f.on || f.ended || !p.flush(from):
 			return false
@@ -45,8 +45,9 @@ func (p *Pair) pump(from int, buf *buffer) bool {
 			p.pass(from)
 			return false
 		case !f.ready:
-			return false
-		case f.pipe != nil:
+			// While much flows there is soon more: looking again costs less than waiting.
+			return f.bulk && i > 0
+		case f.bulk && f.hasPipe():
 			p.splice(from)
 		default:
 			p.copy(from, buf)
@@ -72,9 +73,7 @@ func (p *Pair) copy(from int, buf *buffer) {
 	if f.n < size && !p.ends[from].gone {
 		f.ready = false
 	}
-	if f.bulk = f.n >= spliceFrom; f.bulk {
-		f.pipe = takePipe()
-	}
+	f.bulk = f.n >= spliceFrom
 	f.rest = buf[:f.n]
 	if !p.flush(from) && !p.over {
 		f.rest = slices.Clone(f.rest) // buf is for others now
@@ -167,6 +166,14 @@ func (p *Pair) pass(from int) {
 	p.once = true
 }
 
+// hasPipe takes a pipe if there is one to be had.
+func (f *flow) hasPipe() bool {
+	if f.pipe == nil {
+		f.pipe = takePipe()
+	}
+	return f.pipe != nil
+}
+
 // drop gives the pipe back.
 func (f *flow) drop() {
 	if f.pipe != nil {
@@ -178,7 +185,7 @@ func (f *flow) drop() {
 
 func read(p *Pair, at, fd int) error {
 	f := &p.flows[at]
-	return f.do(func() (int, error) { return unix.Read(fd, f.rest) })
+	return f.do(func() (int, error) { return rawRead(fd, f.rest) })
 }
 
 func fill(p *Pair, at, fd int) error {
@@ -188,7 +195,7 @@ func fill(p *Pair, at, fd int) error {
 
 func write(p *Pair, at, fd int) error {
 	f := &p.flows[1-at]
-	return f.do(func() (int, error) { return unix.Write(fd, f.rest) })
+	return f.do(func() (int, error) { return rawWrite(fd, f.rest) })
 }
 
 func empty(p *Pair, at, fd int) error {

@@ -164,7 +164,7 @@ func (l *loop) wait(events []unix.EpollEvent, may bool) (n int) {
 	var err error
 	look := func(fd uintptr) bool {
 		for {
-			if n, err = unix.EpollWait(int(fd), events, 0); err != unix.EINTR {
+			if n, err = rawEpollWait(int(fd), events); err != unix.EINTR {
 				return n != 0 || err != nil
 			}
 		}

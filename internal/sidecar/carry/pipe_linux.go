@@ -53,14 +53,6 @@ func (p *pipe) release() {
 	<-budget
 }
 
-const spliceFlags = unix.SPLICE_F_NONBLOCK | unix.SPLICE_F_MOVE
+func (p *pipe) fill(src int) (int, error) { return rawSplice(src, p.w, spliceMax) }
 
-func (p *pipe) fill(src int) (int, error) {
-	n, err := unix.Splice(src, nil, p.w, nil, spliceMax, spliceFlags)
-	return int(n), err
-}
-
-func (p *pipe) empty(dst, n int) (int, error) {
-	m, err := unix.Splice(p.r, nil, dst, nil, n, spliceFlags)
-	return int(m), err
-}
+func (p *pipe) empty(dst, n int) (int, error) { return rawSplice(p.r, dst, n) }
