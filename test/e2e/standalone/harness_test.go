@@ -48,7 +48,7 @@ func everyone(t *testing.T, story func(t *testing.T, s *stage)) {
 	must(t, err)
 	for _, a := range all {
 		t.Run(a.Name, func(t *testing.T) {
-			o, err := origin.Start(origin.Options{Plain: "127.0.0.1:0"})
+			o, err := origin.Start(origin.Options{Plain: "127.0.0.1:0", TLS: "127.0.0.1:0", Names: []string{"tls.test"}})
 			must(t, err)
 			t.Cleanup(func() { _ = o.Close() })
 			s := &stage{World: world.New(t, a), t: t, origin: o, serial: new(atomic.Int64)}
