@@ -5,7 +5,7 @@ VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo un
 BUILD      = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test check test-unit test-e2e test-escape test-conformance bench bench-peers build-peers soak fuzz deps deps-test clean
+.PHONY: help build demo test check test-unit test-e2e test-escape test-conformance test-corpus bench bench-peers build-peers soak fuzz deps deps-test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,7 +18,7 @@ demo: deps build ## the main job, with an ALLOW, DENYs and a verified log
 	@$(BUILD) -o bin/firma-origin ./test/origin
 	@scripts/demo.sh
 
-test: deps-test check test-unit test-e2e test-escape test-conformance ## everything CI runs
+test: deps-test check test-unit test-e2e test-escape test-conformance test-corpus ## everything CI runs
 
 check: ## vet, staticcheck, formatting, other platforms
 	@test -z "$$(gofmt -l cmd internal test)" || { gofmt -l cmd internal test; echo 'gofmt: the files above need formatting'; exit 1; }
@@ -29,7 +29,7 @@ check: ## vet, staticcheck, formatting, other platforms
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/firma
 
 test-unit: ## unit, property and rule tests with the race detector
-	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -vE '/test/(e2e|escape)')
+	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -vE '/test/(e2e|escape|corpus)')
 
 test-e2e: build ## three real roles, real clients
 	$(GO) test -count=1 -timeout 10m ./test/e2e/...
@@ -39,6 +39,9 @@ test-escape: build ## every escape class, from inside a real sandbox
 
 test-conformance: ## h2spec and gRPC's interoperability suite against what agents see
 	cd test/conformance && export GOFLAGS=-mod=mod && $(GO) vet ./... && $(GO) test -race -count=1 -timeout 5m ./...
+
+test-corpus: build ## malformed and ambiguous messages, by every way in, against other parsers
+	$(GO) test -count=1 -timeout 5m ./test/corpus/...
 
 bench: build ## speed, as ratios against a baseline in the same run
 	@scripts/bench.sh

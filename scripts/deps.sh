@@ -33,6 +33,7 @@ if [ "$want" = test ]; then
 	need perl perl
 	/usr/bin/python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
 	/usr/bin/python3 -c 'import httpx' 2>/dev/null || missing="$missing python3-httpx"
+	/usr/bin/python3 -c 'import h11' 2>/dev/null || missing="$missing python3-h11"
 	perl -MLWP::Protocol::https -e 1 2>/dev/null || missing="$missing liblwp-protocol-https-perl"
 	/usr/bin/python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
 fi

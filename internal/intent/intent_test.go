@@ -144,7 +144,7 @@ func TestMethod(t *testing.T) {
 func TestMethodOverride(t *testing.T) {
 	for name, want := range map[string]bool{
 		"X-HTTP-Method-Override": true, "x-http-method-override": true, "X-HTTP-Method": true,
-		"X-Method-Override": true, "X_HTTP_METHOD_OVERRIDE": true, "x-http_method-Override": true, "x_method_override": true,
+		"X-Method-Override": true, "X_HTTP_METHOD_OVERRIDE": true, "x-http_method-Override": true, "x_method_override": true, "X.HTTP.Method.Override": true,
 		"": false, "X-HTTP": false, "X-HTTP-Method-Overrides": false, "Method": false, "Accept": false, "X-HTTP-Methods": false,
 	} {
 		if got := intent.MethodOverride(name); got != want {

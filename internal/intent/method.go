@@ -34,9 +34,9 @@ func KnownMethod(m string) bool {
 }
 
 // MethodOverride reports whether a request header of this name can make a server
-// run another method than the request line's. Case does not matter, and "_" is
-// the same as "-", because servers that pass headers on as CGI variables cannot
-// tell them apart.
+// run another method than the request line's. Case does not matter, and what
+// is no letter or digit is the same as "-", because servers that pass headers on as
+// CGI variables cannot tell them apart.
 func MethodOverride(headerName string) bool {
 	const longest = len("x-http-method-override")
 	if len(headerName) < len("x-http-method") || len(headerName) > longest {
@@ -45,7 +45,7 @@ func MethodOverride(headerName string) bool {
 	var b [longest]byte
 	for i := 0; i < len(headerName); i++ {
 		b[i] = lowerByte(headerName[i])
-		if b[i] == '_' {
+		if !isAlnum(b[i]) {
 			b[i] = '-'
 		}
 	}

@@ -1,13 +1,13 @@
 // Package field knows the header fields that firma handles itself, whichever
-// version of HTTP carries them. "_" counts as "-" in every name, as it does for
-// servers that pass fields on as CGI variables.
+// version of HTTP carries them. Whatever is no letter or digit counts as "-" in
+// every name, as it does for servers that pass fields on as CGI variables.
 package field
 
 import "firma/internal/intent"
 
 // Ours reports whether a field is not passed on, whoever sends it: firma's own,
-// and those that ask a server for another host or path than the request names,
-// which is the one that was judged.
+// and those that ask a server for another host, path or method than the request
+// names, which is the one that was judged.
 func Ours[N string | []byte](name N) bool {
 	const prefix = "x-firma-"
 	if len(name) < len(prefix)-2 || fold(name[0]) != 'x' && fold(name[0]) != 'f' {
@@ -17,7 +17,7 @@ func Ours[N string | []byte](name N) bool {
 }
 
 // misleads knows the fields that reverse proxies and frameworks take a request's
-// host or path from (RFC 7239, and what is older and common). What says only who
+// host, path or method from (RFC 7239, and what is older and common). What says only who
 // the client was or how it came, as X-Forwarded-For and -Proto do, passes.
 func misleads[N string | []byte](name N) bool {
 	for _, n := range misleading[len(name)&31] {
@@ -34,7 +34,7 @@ var misleading = func() (out [32][]string) {
 		"forwarded", "x-forwarded-host", "x-forwarded-server", "x-forwarded-uri", "x-forwarded-url", "x-forwarded-path",
 		"x-forwarded-prefix", "x-forwarded-request-uri", "x-forwarded-port", "x-original-url", "x-original-uri", "x-original-host", "x-original-path",
 		"x-rewrite-url", "x-rewrite-uri", "x-host", "x-http-host-override", "x-http-path-override", "x-http-destinationurl", "x-envoy-original-path",
-		"x-envoy-original-host", "x-override-url", "x-proxy-url", "x-script-name", "x-replaced-path", "x-sendfile-type",
+		"x-envoy-original-host", "x-override-url", "x-original-method", "x-forwarded-method", "x-rewrite-method", "x-proxy-url", "x-script-name", "x-replaced-path", "x-sendfile-type",
 	} {
 		out[len(n)&31] = append(out[len(n)&31], n)
 	}
@@ -74,8 +74,8 @@ func fold(c byte) byte {
 	switch {
 	case 'A' <= c && c <= 'Z':
 		return c | 0x20
-	case c == '_':
-		return '-'
+	case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		return c
 	}
-	return c
+	return '-'
 }

@@ -9,6 +9,9 @@ func TestNames(t *testing.T) {
 	}{
 		{"x-firma-session-id", true, false, false},
 		{"X_Firma-agent", true, false, false},
+		{"X.Firma.Agent", true, false, false},
+		{"X-Original-Method", true, false, false},
+		{"x.http~method!override", false, true, false},
 		{"x-firma", false, false, false},
 		{"x-firmament", false, false, false},
 		{"X-Original-URL", true, false, false},

@@ -58,13 +58,23 @@ func (h *Head) field(line []byte) error {
 	return nil
 }
 
-// foldAny is EqualFold with "_" taken for "-": servers that pass fields on as
-// CGI variables can't tell them apart.
+// foldAny is EqualFold with everything but letters and digits taken for "-", the
+// only such byte of lower: servers that pass fields on as CGI variables can't tell
+// them apart.
 func foldAny(name []byte, lower string) bool {
-	if bytes.IndexByte(name, '_') >= 0 {
-		name = bytes.ReplaceAll(name, []byte{'_'}, []byte{'-'})
+	if len(name) != len(lower) {
+		return false
 	}
-	return EqualFold(name, lower)
+	for i, c := range name {
+		if lower[i] == '-' && isAlnum(c) || lower[i] != '-' && c|0x20 != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func isAlnum(c byte) bool {
+	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9'
 }
 
 func (h *Head) setUpgrade(v []byte) error {
@@ -77,7 +87,7 @@ func (h *Head) setUpgrade(v []byte) error {
 
 func (h *Head) setLength(f Field) error {
 	n, ok := parseLength(f.Value)
-	if !ok || h.HasLength || bytes.IndexByte(f.Name, '_') >= 0 {
+	if !ok || h.HasLength || !EqualFold(f.Name, "content-length") {
 		return malformed("Content-Length is not one plain number")
 	}
 	h.Length, h.HasLength = n, true
@@ -87,7 +97,7 @@ func (h *Head) setLength(f Field) error {
 func (h *Head) setCoding(f Field) error {
 	h.codings++
 	h.chunked = h.codings == 1 && EqualFold(f.Value, "chunked")
-	if !h.chunked || bytes.IndexByte(f.Name, '_') >= 0 {
+	if !h.chunked || !EqualFold(f.Name, "transfer-encoding") {
 		return malformed("Transfer-Encoding is not exactly \"chunked\"")
 	}
 	return nil

@@ -184,6 +184,8 @@ var refusedRequests = map[string]string{
 	"CL wraps":                    get + "Content-Length: 18446744073709551621\r\n\r\nhello",
 	"CL fullwidth digit":          get + "Content-Length: \xef\xbc\x95\r\n\r\nhello",
 	"CL spelled with _":           get + "Content_Length: 5\r\n\r\nhello",
+	"CL spelled with .":           get + "Content.Length: 5\r\n\r\nhello",
+	"TE spelled with ~":           get + "Transfer~Encoding: chunked\r\n\r\n0\r\n\r\n",
 	"TE spelled with _":           get + "Transfer_Encoding: chunked\r\n\r\n0\r\n\r\n",
 	"TE identity":                 get + "Transfer-Encoding: identity\r\n\r\n",
 	"TE gzip, chunked":            get + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",

@@ -33,6 +33,7 @@ type Reader struct {
 	scanned int     // bytes looked at
 	line    int     // start of the current line
 	ends    []int32 // end of each complete line, without CRLF
+	lined   bool    // the first line was looked at
 }
 
 // NewReader returns a reader of src.
@@ -142,7 +143,7 @@ func (r *Reader) Release() {
 	r.restartScan()
 }
 
-func (r *Reader) restartScan() { r.scanned, r.line, r.ends = 0, 0, r.ends[:0] }
+func (r *Reader) restartScan() { r.scanned, r.line, r.ends, r.lined = 0, 0, r.ends[:0], false }
 
 // scan looks for the empty line that ends a block of CRLF-terminated lines and
 // goes on where it left off last time. maxFirst bounds the first line, max the

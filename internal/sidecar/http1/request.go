@@ -23,8 +23,10 @@ func (r *Reader) Request(q *Request) (bool, error) {
 	} else if chars[b[0]]&tokenChar == 0 {
 		return false, malformed("the bytes are no HTTP/1 request")
 	}
-	if done, err := r.scan(MaxLine, MaxHead, MaxFields+1); !done || err != nil {
+	if done, err := r.scan(MaxLine, MaxHead, MaxFields+1); err != nil {
 		return false, err
+	} else if !done {
+		return false, r.first(q)
 	}
 	q.reset()
 	if err := q.requestLine(r.Buffered()[:r.ends[0]]); err != nil {
@@ -34,6 +36,16 @@ func (r *Reader) Request(q *Request) (bool, error) {
 		return false, err
 	}
 	return true, q.check()
+}
+
+// first looks at the request line as soon as it is there, once: what is no request
+// need not be waited for.
+func (r *Reader) first(q *Request) error {
+	if r.lined || len(r.ends) == 0 {
+		return nil
+	}
+	r.lined = true
+	return q.requestLine(r.Buffered()[:r.ends[0]])
 }
 
 func (q *Request) reset() {

@@ -26,8 +26,8 @@ func AppendChunkSize(dst []byte, n int) []byte {
 // (RFC 9110, section 7.6.1): it frames the message, describes the connection or
 // talks to the proxy, and is never copied from one side to the other.
 func Managed(name []byte) bool {
-	if HasPrefixFold(name, "proxy-") || HasPrefixFold(name, "proxy_") {
-		return true
+	if HasPrefixFold(name, "proxy") && (len(name) == len("proxy") || !isAlnum(name[len("proxy")])) {
+		return true // "Proxy" alone is HTTP_PROXY to a CGI program
 	}
 	switch len(name) {
 	case 2:

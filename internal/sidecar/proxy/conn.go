@@ -160,12 +160,14 @@ func (c *conn) await() bool {
 	return !c.srv.draining.Load() && c.in.Fill() == nil
 }
 
-// more reads more of a head that has begun. Only an agent that keeps us waiting
-// gets an answer; one that left gets none.
+// more reads more of a head that has begun. A connection that fails gets no answer.
 func (c *conn) more() bool {
 	err := c.in.Fill()
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.malformed(c.transport(), "the request head did not arrive in time", "")
+	case err == io.EOF:
+		c.malformed(c.transport(), "the request ends within its head", "")
 	}
 	return err == nil
 }

@@ -246,14 +246,35 @@ func TestSlowHead(t *testing.T) {
 	}
 }
 
-func TestClientThatLeavesMidHeadIsNoEvent(t *testing.T) {
+// A client may end its side and still read: it is told, and the record has it.
+func TestHeadThatEndsEarly(t *testing.T) {
 	e := &enforcer{}
 	_, proxy := start(t, Config{Dialer: neverDial(t), Enforcer: e})
 	c := connectTo(t, proxy)
 	c.send("GET http://api.exam")
 	c.CloseWrite()
+	if _, _, body := c.response(); !strings.Contains(body, "ends within its head") {
+		t.Error(body)
+	}
 	c.expectEOF()
-	if log := e.take(); len(log) != 0 {
+	if log := e.take(); len(log) != 1 {
+		t.Errorf("%q", log)
+	}
+}
+
+// What is no request is refused when its first line says so, not when its head ends.
+func TestFirstLineIsEnough(t *testing.T) {
+	e := &enforcer{}
+	_, proxy := start(t, Config{Dialer: neverDial(t), Enforcer: e})
+	for _, line := range []string{"GET /x\r\n", "GET http://api.example.com/ HTTP/2.0\r\n", "GET  HTTP/1.1\r\nHost:", "EHLO x\r\n"} {
+		c := connectTo(t, proxy)
+		c.send(line)
+		if status, _, _ := c.response(); !strings.Contains(status, " 403 ") {
+			t.Errorf("%q: %q", line, status)
+		}
+		c.expectEOF()
+	}
+	if log := e.take(); len(log) != 4 {
 		t.Errorf("%q", log)
 	}
 }

@@ -594,7 +594,10 @@ func TestRecheckCutsWhatIsNoLongerAllowed(t *testing.T) {
 			}
 			idle.send("X")
 			idle.CloseWrite()
-			idle.expectEOF() // was not cut: an orderly end
+			if status, _, _ := idle.response(); !strings.Contains(status, " 403 ") { // was not cut
+				t.Errorf("status %q", status)
+			}
+			idle.expectEOF()
 		})
 	}
 }
