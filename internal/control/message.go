@@ -221,8 +221,9 @@ type Attach struct {
 	Seeds     []RulesFile     `json:"seeds"` // the run's own capabilities; none: the Sidecar's
 
 	// Transparent says that the run relays connections that were meant for somebody
-	// else, over IPv4.
-	Transparent bool `json:"transparent"`
+	// else, and Transparent6 that it does so over IPv6, too.
+	Transparent  bool `json:"transparent"`
+	Transparent6 bool `json:"transparent6"`
 }
 
 // Trust is the first message of a Sidecar to a run that attaches: the sandbox must

@@ -81,13 +81,11 @@ func (r *run) startSidecar(t *spawn.Thread) error {
 	return err
 }
 
+// instructSidecar tells the run's own Sidecar what it is to be. One that stands is
+// told of the run when the sandbox's sockets are known.
 func (r *run) instructSidecar() error {
 	if r.opts.Sidecar != (Endpoint{}) {
-		a, err := r.attachMessage()
-		if err != nil {
-			return err
-		}
-		return r.sidecar.send(control.Message{Kind: control.KindStart, Attach: a})
+		return nil
 	}
 	start, err := r.sidecarStart()
 	if err != nil {

@@ -60,9 +60,11 @@ func (x *external) read() {
 	}
 }
 
-// start tells the Sidecar whose run this is. What it enforces is its own matter.
+// attachMessage tells the Sidecar whose run this is, and what of the sandbox's will
+// come. What it enforces is its own matter.
 func (r *run) attachMessage() (*control.Attach, error) {
-	a := &control.Attach{SandboxID: r.ids.sandbox, SessionID: r.ids.session, AgentID: r.ids.agent, Profile: r.view.Name, Transparent: r.opts.Transparent}
+	a := &control.Attach{SandboxID: r.ids.sandbox, SessionID: r.ids.session, AgentID: r.ids.agent, Profile: r.view.Name, Transparent: r.opts.Transparent,
+		Transparent6: r.opts.Transparent && r.socks[control.SocketCapture6] != nil}
 	if f := r.opts.CapabilityFile; f != "" {
 		data, err := os.ReadFile(f)
 		if err != nil {

@@ -239,6 +239,15 @@ func (r *run) joinSandbox() error {
 		}
 		served = append(served, control.SocketCapture, control.SocketCapture6)
 	}
+	if r.opts.Sidecar != (Endpoint{}) {
+		a, err := r.attachMessage()
+		if err == nil {
+			err = r.sidecar.send(control.Message{Kind: control.KindStart, Attach: a})
+		}
+		if err != nil {
+			return err
+		}
+	}
 	m, files := r.socks.Message(served...)
 	if err := r.sidecar.send(m, files...); err != nil || !r.opts.Transparent {
 		return err

@@ -169,7 +169,7 @@ func (d *standalone) welcome(ctx context.Context, line *attach.Guest) (*guest, e
 	if err == nil {
 		e := entrances{proxy: g.relay, dnsTCP: g.dns}
 		if a.Transparent {
-			e.captured = g.captures
+			e.captured, e.six = g.captures, a.Transparent6
 		}
 		err = g.serve(d.side.life, e)
 	}

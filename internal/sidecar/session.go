@@ -83,6 +83,7 @@ func (a authority) Tokens() *capability.Set { return a.tokens() }
 type entrances struct {
 	proxy, dnsTCP, captured, captured6 net.Listener
 	dns                                net.PacketConn
+	six                                bool // captured has those over IPv6, too
 }
 
 // serve starts answering on the entrances, which it takes over. It returns at once.
@@ -125,7 +126,7 @@ func (s *session) names(e entrances) (*resolver.Resolver, error) {
 		return nil, nil
 	}
 	cfg := resolver.Config{Routable: s.enforcer.Routable, Refused: s.enforcer.NameRefused, Log: s.side.log}
-	if e.captured6 != nil {
+	if e.captured6 != nil || e.six {
 		cfg.Range6 = netip.MustParsePrefix(resolver.CaptureRange6)
 	}
 	return resolver.New(cfg)

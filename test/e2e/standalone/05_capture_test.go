@@ -30,7 +30,10 @@ func TestCapturedThroughIt(t *testing.T) {
 					t.Error(got)
 				}
 				a.wantCurl(t, "http://plain.test:4444/", "403 ", past)
-				a.wantCurl(t, "http://203.0.113.9/", "000 ", past) // no rule names it: no route
+				a.wantCurl(t, "http://plain.test/bytes/6", "200 xxxxxx", past, "-6")
+				a.wantCurl(t, "http://evil.test/six", "403 ", past, "-6")
+				a.wantCurl(t, "http://[2001:db8::9]/", "000 ", past) // no rule names it: no route
+				a.wantCurl(t, "http://203.0.113.9/", "000 ", past)   // no rule names it: no route
 				other.wantCurl(t, "http://plain.test/bytes/2", "200 xx", past)
 				if code := a.leave(); code != 0 || !strings.Contains(a.err.String(), "evil.test") {
 					t.Errorf("status %d\n%s", code, a)
@@ -45,12 +48,13 @@ func TestCapturedThroughIt(t *testing.T) {
 						got[e.Outcome+" "+e.Resource]++
 					}
 				}
-				for resource, n := range map[string]int{"ALLOW plain.test/bytes/3": 1, "DENY evil.test/": 1, "DENY plain.test:4444/": 1, "ALLOW plain.test/bytes/2": 0} {
+				for resource, n := range map[string]int{"ALLOW plain.test/bytes/3": 1, "DENY evil.test/": 1, "DENY plain.test:4444/": 1, "ALLOW plain.test/bytes/2": 0,
+					"ALLOW plain.test/bytes/6": 1, "DENY evil.test/six": 1} {
 					if got[resource] != n {
 						t.Errorf("%d records of %s in session %s, want %d: %v", got[resource], resource, session, n, got)
 					}
 				}
-				if n := len(s.origin.Requests("evil.test")); n != 0 || len(s.origin.Requests("plain.test")) != 2 {
+				if n := len(s.origin.Requests("evil.test")); n != 0 || len(s.origin.Requests("plain.test")) != 3 {
 					t.Errorf("what arrived: %v", s.origin.Requests(""))
 				}
 			})
