@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"firma/internal/sandbox/stub"
+	"firma/internal/testkit/freeport"
 )
 
 // TestMain lets the test binary act as firma: by name, as scripts call it and as
@@ -65,12 +65,11 @@ func setUp(e *testscript.Env) error {
 	e.Defer(origin.Close)
 	e.Setenv("ORIGIN", origin.Listener.Addr().String())
 	for _, name := range []string{"FREE1", "FREE2", "FREE3"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		addr, err := freeport.Address()
 		if err != nil {
 			return err
 		}
-		e.Setenv(name, l.Addr().String())
-		_ = l.Close()
+		e.Setenv(name, addr)
 	}
 	root, err := filepath.Abs("../..")
 	e.Setenv("HOME", home)

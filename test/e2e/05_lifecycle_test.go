@@ -187,7 +187,7 @@ func TestToldToEnd(t *testing.T) {
 		unread := s.start(t, play{command: []string{"bash", "-c", "echo ready >&2; exec yes " + s.Base}, room: u.room, stdout: full})
 		term.until("ready")
 		hup.until("ready")
-		if !unread.err.wait("ready") {
+		if unread.err.Wait(0, "ready") < 0 {
 			t.Fatal("the third run has not started")
 		}
 		term.signal(syscall.SIGTERM)

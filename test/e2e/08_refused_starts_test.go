@@ -304,7 +304,7 @@ func TestSlowStart(t *testing.T) {
 			p := run("echo", "started")
 			p.env, p.flags = s.gatedBwrap(t), flags
 			f := s.start(t, p)
-			if quiet == "" && !f.err.wait("firma: ") {
+			if quiet == "" && f.err.Wait(0, "firma: ") < 0 {
 				t.Fatalf("nothing is said: %s", f.said())
 			}
 			s.openGate(t, p.env)

@@ -3,13 +3,13 @@ package e2e
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"firma/internal/testkit/freeport"
 	"firma/internal/testkit/world"
 )
 
@@ -215,10 +215,9 @@ func (d *desk) home(t *testing.T, name, text string) string {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.Address()
 	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	return addr
 }
 
 func (d *desk) follow(list []shown) {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"firma/internal/testkit/transcript"
 )
 
 // ignorant makes what follows in a script know nothing of the proxy.
@@ -179,7 +181,7 @@ func (s *stage) daemon(t *testing.T, args func(dir, port string) []string) strin
 	ln.Close()
 	words := args(t.TempDir(), port)
 	cmd := exec.Command(words[0], words[1:]...)
-	out := newTranscript()
+	out := transcript.New()
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%v (scripts/deps.sh test)", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
+	"firma/internal/testkit/transcript"
 	"firma/internal/testkit/world"
 )
 
@@ -21,7 +22,7 @@ type console struct {
 	t      testing.TB
 	term   *os.File // the test's side
 	cmd    *exec.Cmd
-	screen *transcript
+	screen *transcript.Transcript
 	seen   int                     // how much of it has been waited for
 	status chan syscall.WaitStatus // every change of the program's state
 	modes  unix.Termios            // as they were at first
@@ -54,7 +55,7 @@ func (s *stage) onTerminal(t testing.TB, cmd *exec.Cmd, state string) *console {
 	defer slave.Close()
 	must(t, s.Account.Own(slave.Name()))
 	must(t, pty.Setsize(term, &pty.Winsize{Rows: 24, Cols: 80}))
-	c := &console{t: t, term: term, cmd: cmd, screen: newTranscript(), status: make(chan syscall.WaitStatus, 16), state: state}
+	c := &console{t: t, term: term, cmd: cmd, screen: transcript.New(), status: make(chan syscall.WaitStatus, 16), state: state}
 	c.modes = c.termios()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	if cmd.SysProcAttr == nil {
@@ -65,7 +66,7 @@ func (s *stage) onTerminal(t testing.TB, cmd *exec.Cmd, state string) *console {
 	go c.watch()
 	go func() {
 		_, _ = io.Copy(c.screen, term) // ends when nobody has the terminal open
-		c.screen.close()
+		c.screen.Close()
 	}()
 	t.Cleanup(func() {
 		_ = syscall.Kill(cmd.Process.Pid, syscall.SIGKILL)
@@ -105,7 +106,7 @@ func (c *console) types(keys string) {
 // until waits for text on the screen, after what was waited for before.
 func (c *console) until(text string) {
 	c.t.Helper()
-	end := c.screen.waitFrom(c.seen, text)
+	end := c.screen.Wait(c.seen, text)
 	if end < 0 {
 		c.t.Fatalf("%q does not come; the screen shows\n%s", text, c.shown())
 	}

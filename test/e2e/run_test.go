@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"firma/internal/testkit/transcript"
 	"firma/internal/testkit/world"
 )
 
@@ -45,7 +46,7 @@ type performance struct {
 	t        testing.TB
 	cmd      *exec.Cmd
 	state    string
-	out, err *transcript
+	out, err *transcript.Transcript
 	begun    time.Time
 	over     chan struct{} // closed when the process is gone
 	waitErr  error
@@ -70,7 +71,7 @@ func (s *stage) run(t testing.TB, p play) *result {
 // start begins a play. It is killed when the test ends before it does.
 func (s *stage) start(t testing.TB, p play) *performance {
 	t.Helper()
-	f := &performance{t: t, state: p.state, out: newTranscript(), err: newTranscript(), over: make(chan struct{})}
+	f := &performance{t: t, state: p.state, out: transcript.New(), err: transcript.New(), over: make(chan struct{})}
 	if f.state == "" {
 		f.state = s.fresh(t, "state")
 	}
@@ -84,8 +85,8 @@ func (s *stage) start(t testing.TB, p play) *performance {
 	must(t, f.cmd.Start())
 	go func() {
 		f.waitErr = f.cmd.Wait()
-		f.out.close()
-		f.err.close()
+		f.out.Close()
+		f.err.Close()
 		close(f.over)
 	}()
 	t.Cleanup(func() {
@@ -159,7 +160,7 @@ func (f *performance) signal(sig syscall.Signal) {
 // until waits until the agent has written text to its standard output.
 func (f *performance) until(text string) {
 	f.t.Helper()
-	if !f.out.wait(text) {
+	if f.out.Wait(0, text) < 0 {
 		f.t.Fatalf("%q was not written\n%s", text, f.said())
 	}
 }

@@ -125,7 +125,7 @@ func TestRevokedUnderWay(t *testing.T) {
 			if o := s.firma(c.state, "authority", "-c", c.config, "revocations", "add", tokenID(s, seed)); o.Code != 0 {
 				t.Fatal(o.Stderr)
 			}
-			if a.said = a.out.wait(a.said, ":\n"); a.said < 0 {
+			if a.said = a.out.Wait(a.said, ":\n"); a.said < 0 {
 				t.Fatalf("%s: it was not cut\n%s", name, a)
 			}
 			if !strings.Contains(a.out.String(), "curl: (") {

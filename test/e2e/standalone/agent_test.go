@@ -26,10 +26,10 @@ func (s *stage) agent(d *side, env []string, flags ...string) *agent {
 func (s *stage) agentOf(state string, env []string, args ...string) *agent {
 	s.t.Helper()
 	a := &agent{process: s.start(state, env, append(args, "--", "sh", "-c", loop)...)}
-	if a.said = a.out.wait(0, "session "); a.said < 0 {
+	if a.said = a.out.Wait(0, "session "); a.said < 0 {
 		s.t.Fatalf("the agent did not start\n%s", a)
 	}
-	a.said = a.out.wait(a.said, "\n")
+	a.said = a.out.Wait(a.said, "\n")
 	return a
 }
 
@@ -38,10 +38,10 @@ func (a *agent) do(line string) (string, string) {
 	a.t.Helper()
 	fmt.Fprintln(a.in, line)
 	from := a.said
-	if a.said = a.out.wait(from, " :"); a.said < 0 {
+	if a.said = a.out.Wait(from, " :"); a.said < 0 {
 		a.t.Fatalf("no answer to %q\n%s", line, a)
 	}
-	end := a.out.wait(a.said, ":\n")
+	end := a.out.Wait(a.said, ":\n")
 	if end < 0 {
 		a.t.Fatalf("no answer to %q\n%s", line, a)
 	}

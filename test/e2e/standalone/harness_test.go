@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -19,7 +18,9 @@ import (
 	"time"
 
 	"firma/internal/testkit/account"
+	"firma/internal/testkit/freeport"
 	"firma/internal/testkit/origin"
+	"firma/internal/testkit/transcript"
 	"firma/internal/testkit/world"
 )
 
@@ -116,20 +117,12 @@ func (s *stage) base(listen string) string {
 
 const anyPort = "listen_addr = \"127.0.0.1:0\""
 
-// free is an address of loopback that nobody listens on. It lies below the ports
-// that systems give to connections, or one of another process could take it before
-// the program that it is for.
+// free is an address that nobody listens on.
 func free(t testing.TB) string {
 	t.Helper()
-	for range 1000 {
-		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000)))
-		if err == nil {
-			defer ln.Close()
-			return ln.Addr().String()
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
+	addr, err := freeport.Address()
+	must(t, err)
+	return addr
 }
 
 // process is a firma that runs while the test talks to it.
@@ -137,7 +130,7 @@ type process struct {
 	t        *testing.T
 	cmd      *exec.Cmd
 	in       io.WriteCloser
-	out, err *transcript
+	out, err *transcript.Transcript
 	over     chan struct{}
 }
 
@@ -145,7 +138,7 @@ type process struct {
 // the test.
 func (s *stage) start(state string, env []string, args ...string) *process {
 	s.t.Helper()
-	p := &process{t: s.t, out: newTranscript(), err: newTranscript(), over: make(chan struct{})}
+	p := &process{t: s.t, out: transcript.New(), err: transcript.New(), over: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cmd = s.Prepare(ctx, s.command(state, env, args...))
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
@@ -155,8 +148,8 @@ func (s *stage) start(state string, env []string, args ...string) *process {
 	must(s.t, p.cmd.Start())
 	go func() {
 		_ = p.cmd.Wait()
-		p.out.close()
-		p.err.close()
+		p.out.Close()
+		p.err.Close()
 		close(p.over)
 	}()
 	s.t.Cleanup(func() { cancel(); <-p.over })
@@ -206,7 +199,7 @@ func (p *process) String() string { return "stdout: " + p.out.String() + "\nstde
 // says waits until the process has written text to stderr.
 func (p *process) says(text string) {
 	p.t.Helper()
-	if p.err.wait(0, text) < 0 {
+	if p.err.Wait(0, text) < 0 {
 		p.t.Fatalf("%q was not said\n%s", text, p)
 	}
 }
