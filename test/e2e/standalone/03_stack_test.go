@@ -131,3 +131,40 @@ func TestRunsAreListed(t *testing.T) {
 		}
 	})
 }
+
+// TestStackInFront: in the foreground, with an Authority of its own; a run goes
+// through it; Ctrl-C reaches the whole group and ends everything in order.
+func TestStackInFront(t *testing.T) {
+	everyone(t, func(t *testing.T, s *stage) {
+		c := s.plane("")
+		text, err := os.ReadFile(c.config)
+		must(t, err)
+		s.write(strings.TrimPrefix(c.dir, s.Base+"/")+"/rules.toml", rules)
+		s.write(strings.TrimPrefix(c.config, s.Base+"/"), string(text)+s.base("listen_addr = \""+free(t)+"\""))
+		p := s.start(c.state, []string{"FIRMA_SIDECAR_HEALTH_BIND_ADDR=" + free(t)}, "sidecar", "start", "--config", c.config)
+		p.says("stack ready")
+		pids := services(t, s.firma(c.state, "sidecar", "status", "--daemon", "--json"), 0, "running")
+		if pids["authority"] == 0 || pids["supervisor"] != p.cmd.Process.Pid {
+			t.Errorf("%v, of process %d\n%s", pids, p.cmd.Process.Pid, p)
+		}
+		listen, err := os.ReadFile(c.state + "/sidecar.listen")
+		must(t, err)
+		d := &side{s: s, state: c.state, listen: "tcp://" + strings.TrimSpace(string(listen))}
+		a := s.agent(d, nil)
+		a.wantCurl(t, "http://plain.test/bytes/3", "200 xxx")
+		a.wantCurl(t, "http://evil.test/bytes/3", "403 ")
+		a.leave()
+		p.signal(syscall.SIGINT)
+		p.wantEnd(0)
+		services(t, s.firma(c.state, "sidecar", "status", "--daemon", "--json"), 1, "stopped")
+		for _, f := range []string{"stack.pid", "sidecar.pid", "sidecar.listen", "authority.pid", "authority.listen"} {
+			if _, err := os.Stat(c.state + "/" + f); err == nil {
+				t.Errorf("%s was left", f)
+			}
+		}
+		if o := s.firma(c.state, "audit", "verify"); o.Code != 0 || !strings.HasPrefix(o.Stdout, "OK ") {
+			t.Errorf("audit verify: status %d\n%s%s", o.Code, o.Stdout, o.Stderr)
+		}
+		s.wantNobody(t)
+	})
+}
