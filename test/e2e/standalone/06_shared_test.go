@@ -2,10 +2,14 @@ package standalone
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"firma/internal/attach"
 	"firma/internal/testkit/account"
 	"firma/internal/testkit/census"
 	"firma/internal/testkit/world"
@@ -203,6 +207,51 @@ func TestAnotherAccounts(t *testing.T) {
 			if o.Code != 125 || !strings.Contains(o.Stderr, "firma: error: SidecarAccessDenied: ") || !strings.Contains(o.Stderr, "firma: fix: ") || o.Stdout != "" {
 				t.Errorf("%s: status %d\n%s%s", d.listen, o.Code, o.Stdout, o.Stderr)
 			}
+		}
+	})
+}
+
+// TestForgedLines: what firma's own connections begin with opens nothing to an
+// agent, nor to a client of the port: it is a malformed request of theirs, or it is
+// cut; and the run that it names goes on.
+func TestForgedLines(t *testing.T) {
+	everyone(t, func(t *testing.T, s *stage) {
+		c := s.plane("")
+		_, url := c.serve()
+		d := s.shared(c, url)
+		a := s.agent(d, nil, "--capability-file", c.issue("forger"))
+		id, _ := a.do("echo $FIRMA_RUN_SANDBOX_ID")
+		for _, kind := range []string{"A", "R", "D", "C", "Z"} {
+			line := attach.Magic + kind + " " + strings.Repeat("0", 32) + " " + strings.Repeat("0", 32) + " " + strings.Repeat("0", 64) + "\n"
+			got, _ := a.do(fmt.Sprintf(`python3 -c 'import os, socket, urllib.parse; u = urllib.parse.urlsplit(os.environ["http_proxy"]); '`+
+				`'s = socket.create_connection((u.hostname, u.port), 10); s.sendall(%q.encode()); s.shutdown(socket.SHUT_WR); '`+
+				`'print(s.recv(4096).split(b"\r\n")[0].decode())'`, line+"GET http://plain.test/forged HTTP/1.1\r\nHost: plain.test\r\n\r\n"))
+			if !strings.HasPrefix(got, "HTTP/1.1 403 ") {
+				t.Errorf("%s inside: %q", kind, got)
+			}
+			conn, err := net.Dial("tcp", d.addr)
+			must(t, err)
+			conn.SetDeadline(time.Now().Add(deadline))
+			fmt.Fprint(conn, line+"GET http://plain.test/forged HTTP/1.1\r\nHost: plain.test\r\n\r\n")
+			answer, _ := io.ReadAll(conn) // a reset is an answer, too
+			conn.Close()
+			if len(answer) > 0 && !strings.HasPrefix(string(answer), attach.Magic+"X ") {
+				t.Errorf("%s at the port: %q", kind, answer)
+			}
+		}
+		a.wantCurl(t, "http://plain.test/bytes/1", "200 x")
+		a.leave()
+		malformed := 0
+		for _, e := range d.events() {
+			if strings.Contains(e.Resource, "forged") {
+				t.Errorf("a forged line opened %s", e.Resource)
+			}
+			if e.SessionID == "forger" && strings.Contains(string(e.Raw), "MalformedRequest") {
+				malformed++
+			}
+		}
+		if malformed != 5 {
+			t.Errorf("%d malformed requests of sandbox %s are recorded, want 5", malformed, strings.TrimSpace(id))
 		}
 	})
 }
