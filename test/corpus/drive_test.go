@@ -129,7 +129,7 @@ func compare(t *testing.T, outcomes []outcome) {
 			for range o.streams {
 				for _, s := range readings[0] {
 					if s != "rest" || !o.abort {
-						seen = append(seen, strings.TrimRight(s, " "))
+						seen = append(seen, strings.TrimRight(s, " \r\n"))
 					}
 				}
 				readings = readings[1:]

@@ -125,7 +125,9 @@ func (o *rawOrigin) serve(nc net.Conn) {
 		if _, err := io.Copy(io.Discard, req.Body); err != nil {
 			return
 		}
+		o.mu.Lock()
 		a, ok := o.replies[req.URL.Path]
+		o.mu.Unlock()
 		if !ok {
 			a.text = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 		}

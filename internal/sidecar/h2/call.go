@@ -28,6 +28,9 @@ func (st *stream) read() error {
 	if authority == "" {
 		return &intent.Error{Why: "neither :authority nor Host"}
 	}
+	if h.path[0] != '/' { // RFC 9113, section 8.3.1
+		return &intent.Error{Why: "the path does not start with a slash"}
+	}
 	var err error
 	if st.call, err = intent.FromOrigin(intent.HTTPS, method, authority, h.path); err != nil {
 		return err

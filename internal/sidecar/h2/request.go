@@ -27,7 +27,7 @@ func (st *stream) request(d *verdict.Decision) *http.Request {
 		Header: st.header(d),
 		Proto:  "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
-	trace := &httptrace.ClientTrace{Got1xxResponse: st.interim}
+	trace := expect(&httptrace.ClientTrace{Got1xxResponse: st.interim}, call.Method)
 	switch {
 	case !h.bodyless:
 		req.Body, req.ContentLength = st, h.length

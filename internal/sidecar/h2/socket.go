@@ -1,10 +1,10 @@
 package h2
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strings"
@@ -156,7 +156,8 @@ func (x *exchange) upgrade() (*http.Response, io.ReadWriteCloser, error) {
 	key := websocket.NewKey()
 	h["Sec-Websocket-Key"] = []string{key}
 	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
-	resp, err := x.c.srv.up.one.RoundTrip(req.WithContext(x.ctx))
+	ctx := httptrace.WithClientTrace(x.ctx, expect(&httptrace.ClientTrace{}, req.Method))
+	resp, err := x.c.srv.up.one.RoundTrip(req.WithContext(ctx))
 	if mayBeProtocol(err) && x.ctx.Err() == nil {
 		delete(h, "Sec-Websocket-Key")
 		delete(h, "Connection")
@@ -195,11 +196,10 @@ func (onlyClose) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 // extend asks by extended CONNECT, on a connection of its own.
 func (x *exchange) extend(req *http.Request) (*http.Response, io.ReadWriteCloser, error) {
-	nc, err := x.c.srv.up.dial(x.ctx, req.URL.Host, []string{"h2"})
+	tc, err := x.c.srv.up.dial(x.ctx, req.URL.Host, []string{"h2"})
 	if err != nil {
 		return nil, nil, err
 	}
-	tc := nc.(*tls.Conn)
 	if tc.ConnectionState().NegotiatedProtocol != "h2" {
 		tc.Close()
 		return nil, nil, &responseError{"it speaks neither HTTP/1.1 nor HTTP/2"}

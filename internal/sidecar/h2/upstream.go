@@ -56,7 +56,11 @@ func (u *upstreams) transport(protos []string) *http.Transport {
 			return nil, errors.New("h2: only verified connections")
 		},
 		DialTLSContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			return u.dial(ctx, addr, protos)
+			c, err := u.dial(ctx, addr, protos)
+			if err != nil {
+				return nil, err
+			}
+			return strictly(c), nil
 		},
 		HTTP2: &http.HTTP2Config{
 			MaxReceiveBufferPerStream: upstreamWindow,
@@ -71,7 +75,7 @@ func (u *upstreams) transport(protos []string) *http.Transport {
 	return t
 }
 
-func (u *upstreams) dial(ctx context.Context, addr string, protos []string) (net.Conn, error) {
+func (u *upstreams) dial(ctx context.Context, addr string, protos []string) (*tls.Conn, error) {
 	host, p, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
