@@ -90,6 +90,8 @@ type entrances struct {
 func (s *session) serve(ctx context.Context, e entrances) error {
 	c := s.side
 	ctx, s.stop = context.WithCancel(ctx)
+	c.sessions.Add(1)
+	context.AfterFunc(ctx, func() { c.sessions.Add(-1) })
 	if err := s.serveLocalExec(ctx); err != nil {
 		return err
 	}

@@ -14,9 +14,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"firma/internal/audit"
@@ -49,6 +51,9 @@ type Sidecar struct {
 	life  context.Context // of the tasks that belong to no session
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
+
+	sessions atomic.Int64     // that have begun and not ended
+	asked    <-chan os.Signal // SIGUSR1
 }
 
 // state is what decides besides capabilities: the Authority's, or what a Sidecar
@@ -64,6 +69,7 @@ type state interface {
 func newSidecar(s *control.SidecarStart, log *slog.Logger) (*Sidecar, error) {
 	c := &Sidecar{start: s, log: log}
 	c.life, c.stop = context.WithCancel(context.Background())
+	c.asked = hear(c.life)
 	var err error
 	if c.table, err = buildTable(s, log); err != nil {
 		return nil, err
@@ -123,6 +129,7 @@ func (c *Sidecar) staged() *capability.Set {
 
 // begin starts the tasks that serve all sessions.
 func (c *Sidecar) begin() {
+	c.tasks.Go(func() { c.report(c.life) })
 	if c.seeds != nil && c.start.SeedReload {
 		c.tasks.Go(func() { c.seeds.Watch(c.life) })
 	}

@@ -10,8 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"firma/test/load"
@@ -49,7 +52,7 @@ func (e *env) soak(d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	alone, err := watch("standalone Sidecar", s.cmd.Process.Pid)
+	alone, err := watch("standalone Sidecar", s.cmd.Process.Pid, filepath.Join(e.dir, "firma.log"))
 	if err != nil {
 		return err
 	}
@@ -69,7 +72,7 @@ func (e *env) soak(d time.Duration) error {
 		case <-at.C:
 			alone.sample()
 			if pid := sidecarOf(run.Process.Pid); inside == nil && pid != 0 {
-				inside, _ = watch("Sidecar of the run", pid)
+				inside, _ = watch("Sidecar of the run", pid, filepath.Join(e.dir, runLog))
 			} else if inside != nil {
 				inside.sample()
 			}
@@ -78,7 +81,8 @@ func (e *env) soak(d time.Duration) error {
 	errs := []error{<-traffic}
 	fmt.Println("standalone:", churn)
 	if err := run.Wait(); err != nil {
-		errs = append(errs, fmt.Errorf("the run: %w", err))
+		wrote, _ := os.ReadFile(filepath.Join(e.dir, runLog))
+		errs = append(errs, fmt.Errorf("the run: %w\n%s", err, wrote))
 	}
 	said, _ := os.ReadFile(filepath.Join(project, "churn"))
 	fmt.Printf("in the run: %s\n", said)
@@ -101,6 +105,8 @@ func (e *env) soak(d time.Duration) error {
 	return errors.Join(errs...)
 }
 
+const runLog = "run.log"
+
 // churning starts firma run with this program inside.
 func (e *env) churning(d time.Duration) (*exec.Cmd, string, error) {
 	project := filepath.Join(e.dir, "project")
@@ -117,8 +123,13 @@ func (e *env) churning(d time.Duration) (*exec.Cmd, string, error) {
 		return nil, "", err
 	}
 	defer out.Close()
+	log, err := os.Create(filepath.Join(e.dir, runLog))
+	if err != nil {
+		return nil, "", err
+	}
+	defer log.Close()
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = project, out, os.Stderr
+	cmd.Dir, cmd.Stdout, cmd.Stderr = project, out, log
 	cmd.Env = append(os.Environ(), "FIRMA_STATE_DIR="+filepath.Join(e.dir, "run-state"))
 	return cmd, project, cmd.Start()
 }
@@ -158,22 +169,31 @@ func sidecarOf(pid int) int {
 
 // watched is a process and what it held over time.
 type watched struct {
-	name   string
-	pid    int
-	before load.State
-	seen   []load.State
+	name, log  string
+	pid        int
+	before     load.State
+	seen       []load.State
+	goroutines []int64 // as it says itself, asked one sample ago
 }
 
-func watch(name string, pid int) (*watched, error) {
+func watch(name string, pid int, log string) (*watched, error) {
 	s, err := load.Look(pid)
-	return &watched{name: name, pid: pid, before: s}, err
+	return &watched{name: name, pid: pid, before: s, log: log}, err
 }
 
 func (w *watched) sample() {
 	if s, err := load.Look(w.pid); err == nil {
 		w.seen = append(w.seen, s)
 	}
+	said, _ := os.ReadFile(w.log)
+	if all := goroutines.FindAllSubmatch(said, -1); len(all) > 0 {
+		n, _ := strconv.ParseInt(string(all[len(all)-1][1]), 10, 64)
+		w.goroutines = append(w.goroutines, n)
+	}
+	_ = syscall.Kill(w.pid, syscall.SIGUSR1)
 }
+
+var goroutines = regexp.MustCompile(`goroutines=(\d+)`)
 
 const (
 	growth = 1.15    // of the last third over the second one
@@ -197,12 +217,13 @@ func (w *watched) verdict(atRest bool) error {
 		{"descriptors", func(s load.State) int64 { return int64(s.FDs) }, 20},
 		{"threads", func(s load.State) int64 { return int64(s.Threads) }, 4},
 	} {
-		first, mid, end := median(w.seen[:third], m.of), median(w.seen[third:2*third], m.of), median(w.seen[2*third:], m.of)
-		fmt.Printf("%s: %s at first %d, thirds %d, %d, %d\n", w.name, m.what, m.of(w.before), first, mid, end)
-		if float64(end) > float64(mid)*growth+float64(m.slack) {
-			errs = append(errs, fmt.Errorf("%s: %s grow", w.name, m.what))
+		var v []int64
+		for _, s := range w.seen {
+			v = append(v, m.of(s))
 		}
+		errs = append(errs, w.flat(m.what, v, m.of(w.before), m.slack))
 	}
+	errs = append(errs, w.flat("goroutines", w.goroutines, 0, 60))
 	if now, err := load.Look(w.pid); atRest && err == nil {
 		fmt.Printf("%s: at rest %d descriptors, %.1f MB\n", w.name, now.FDs, mb(now.RSS))
 		if now.FDs > w.before.FDs+20 {
@@ -212,11 +233,22 @@ func (w *watched) verdict(atRest bool) error {
 	return errors.Join(errs...)
 }
 
-func median(s []load.State, of func(load.State) int64) int64 {
-	var v []int64
-	for _, x := range s {
-		v = append(v, of(x))
+// flat compares the thirds of what was seen.
+func (w *watched) flat(what string, seen []int64, before, slack int64) error {
+	third := len(seen) / 3
+	if third == 0 {
+		return fmt.Errorf("%s: too few samples of %s", w.name, what)
 	}
+	first, mid, end := median(seen[:third]), median(seen[third:2*third]), median(seen[2*third:])
+	fmt.Printf("%s: %s at first %d, thirds %d, %d, %d\n", w.name, what, before, first, mid, end)
+	if float64(end) > float64(mid)*growth+float64(slack) {
+		return fmt.Errorf("%s: %s grow", w.name, what)
+	}
+	return nil
+}
+
+func median(v []int64) int64 {
+	v = slices.Clone(v)
 	slices.Sort(v)
 	return v[len(v)/2]
 }

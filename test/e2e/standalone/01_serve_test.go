@@ -196,3 +196,19 @@ func TestRefusedStart(t *testing.T) {
 		}
 	})
 }
+
+// TestSaysItsState: SIGUSR1 ends nothing and is answered in the log.
+func TestSaysItsState(t *testing.T) {
+	everyone(t, func(t *testing.T, s *stage) {
+		d := s.begin(s.fresh("state"), s.base(anyPort)+"[sidecar.log]\nlevel = \"info\"\n")
+		d.says("msg=ready")
+		d.signal(syscall.SIGUSR1)
+		d.says("state, asked for by SIGUSR1")
+		if !regexp.MustCompile(`goroutines=[1-9]\d* heap_bytes=[1-9]\d* sessions=1\b`).MatchString(d.err.String()) {
+			t.Error(d)
+		}
+		d.signal(syscall.SIGTERM)
+		d.wantEnd(0)
+		d.wantSealed()
+	})
+}
