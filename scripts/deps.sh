@@ -24,6 +24,8 @@ if [ "$want" = test ]; then
 	need redis-server redis-server
 	need redis-cli redis-tools
 	need ssh-keyscan openssh-client
+	[ -x /usr/sbin/squid ] || missing="$missing squid"
+	[ -x /usr/bin/tinyproxy ] || missing="$missing tinyproxy-bin"
 	[ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 	need fcgiwrap fcgiwrap
 	need setpriv util-linux

@@ -27,7 +27,7 @@ const (
 // Load returns the secret in the file at path, without the white space around
 // it. It refuses a file that another account may read or write.
 func Load(path string) (string, error) {
-	s, err := read(path)
+	s, err := read(path, false)
 	if err != nil {
 		return "", err
 	}
@@ -35,10 +35,10 @@ func Load(path string) (string, error) {
 }
 
 // Read returns somebody else's secret, such as a password, in the file at path,
-// without the line feed behind it. It refuses a file that another account may read
-// or write, and one that is empty or of several lines.
+// without the line feed behind it. It refuses a file that another account owns, or
+// may read or write, and one that is empty or of several lines.
 func Read(path string) (string, error) {
-	s, err := read(path)
+	s, err := read(path, true)
 	if err != nil {
 		return "", err
 	}
@@ -49,13 +49,15 @@ func Read(path string) (string, error) {
 	return s, nil
 }
 
-func read(path string) (string, error) {
-	f, err := os.Open(path)
+// read reads a file that is private; own: to this account or root. Root may name
+// the secret of the account that it attaches to.
+func read(path string, own bool) (string, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|openFlags, 0)
 	if err != nil {
 		return "", fault.Wrap(err, faultName, "the secret "+path+" can't be read", "check its path, owner and mode")
 	}
 	defer f.Close()
-	if err := private(f); err != nil {
+	if err := private(f, own); err != nil {
 		return "", err
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxBytes+3))
@@ -79,13 +81,16 @@ func Check(where, s string) (string, error) {
 
 // private checks the opened file, not the path, so nothing can be swapped in
 // between. Windows keeps its rights elsewhere and is not checked.
-func private(f *os.File) error {
+func private(f *os.File, own bool) error {
 	info, err := f.Stat()
 	switch {
 	case err != nil:
 		return fault.Wrap(err, faultName, "the secret "+f.Name()+" can't be inspected", "check the disk")
 	case !info.Mode().IsRegular():
 		return fault.New(faultName, f.Name()+" is not a regular file", "name the file itself")
+	case own && foreign(info):
+		return fault.New(faultName, f.Name()+" belongs to another account, which can use and change the secret",
+			"write it to a file of your own, with mode 0600")
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
 		return fault.New(faultName, fmt.Sprintf("%s has mode %#o: other accounts can use the secret", f.Name(), info.Mode().Perm()),
 			"run `chmod 600 "+f.Name()+"`; if others had access, write a new one")

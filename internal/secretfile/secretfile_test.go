@@ -74,3 +74,22 @@ func TestLoadRefuses(t *testing.T) {
 		t.Errorf("nowhere: %v", err)
 	}
 }
+
+func TestReadOwner(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(path, []byte("p w\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := secretfile.Read(path); err != nil || s != "p w" {
+		t.Errorf("%q, %v", s, err)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	if err := os.Chown(path, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := secretfile.Read(path); fault.NameOf(err) != "SecretFileInvalid" || !strings.Contains(err.Error(), "another account") {
+		t.Errorf("%q, %v", s, err)
+	}
+}

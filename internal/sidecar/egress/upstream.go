@@ -203,9 +203,9 @@ func (c *chain) answer(ctx context.Context, nc net.Conn, host string) ([]byte, e
 	switch s := resp.Status; {
 	case s < 300:
 		return bytes.Clone(in.Buffered()), nil
-	case s == 407:
+	case s == 407 || s == 401: // tinyproxy's word for wrong ones
 		return nil, c.abort(verdict.ConnectorFailure, "wants other credentials: check username and password_path in [sidecar.egress.upstream_proxy]", nil)
-	case s == 403 || s == 401:
+	case s == 403:
 		return nil, c.abort(verdict.ConnectorFailure, fmt.Sprintf("refuses connections to %s (status %d)", host, s), nil)
 	case s == 504:
 		return nil, c.abort(verdict.ConnectorTimeout, "could not reach "+host+" in time (status 504)", nil)

@@ -136,6 +136,7 @@ func TestProxyAnswers(t *testing.T) {
 		want   string
 	}{
 		"credentials":   {"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n", verdict.ConnectorFailure, "other credentials"},
+		"no password":   {"HTTP/1.0 401 Unauthorized\r\n\r\n", verdict.ConnectorFailure, "other credentials"},
 		"forbidden":     {"HTTP/1.0 403 Forbidden\r\n\r\n", verdict.ConnectorFailure, "refuses connections to public.test"},
 		"gateway":       {"HTTP/1.1 502 Bad Gateway\r\n\r\nSECRET page", verdict.ConnectorFailure, "status 502"},
 		"slow gateway":  {"HTTP/1.1 504 Timeout\r\n\r\n", verdict.ConnectorTimeout, "504"},
