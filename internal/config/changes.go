@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -50,7 +51,7 @@ func listValue(v reflect.Value, path, def string, out *[]string) {
 		}
 		return
 	case reflect.Struct:
-		if v.Type() != reflect.TypeFor[Duration]() {
+		if !isSetting(v.Type()) {
 			listTable(v, path, out)
 			return
 		}
@@ -84,6 +85,9 @@ func show(v reflect.Value) string {
 			return ""
 		}
 		return showDuration(d.value)
+	}
+	if s, ok := v.Interface().(Size); ok {
+		return showSize(s)
 	}
 	switch v.Kind() {
 	case reflect.String:
@@ -123,4 +127,22 @@ func showDuration(d time.Duration) string {
 		s = strings.TrimSuffix(s, "0m")
 	}
 	return s
+}
+
+// showSize is the size in the largest unit of which it is a whole number.
+func showSize(s Size) string {
+	if !s.set {
+		return ""
+	}
+	for _, u := range []string{"GiB", "MiB", "KiB"} {
+		if one, _ := parseSize("1" + u); s.value > 0 && s.value%one == 0 {
+			return strconv.FormatInt(s.value/one, 10) + u
+		}
+	}
+	return strconv.FormatInt(s.value, 10) + "B"
+}
+
+// isSetting reports whether a struct is one value, not a table.
+func isSetting(t reflect.Type) bool {
+	return t == reflect.TypeFor[Unbuilt]() || t == reflect.TypeFor[Duration]() || t == reflect.TypeFor[Size]()
 }

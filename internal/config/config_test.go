@@ -137,7 +137,7 @@ func TestValues(t *testing.T) {
 func TestYAMLIsTheSame(t *testing.T) {
 	a, b := parse(t, "/etc/x/firma.toml", full), parse(t, "/etc/x/firma.yaml", fullYAML)
 	b.Path = a.Path
-	if diff := cmp.Diff(a, b, cmp.AllowUnexported(Config{}, Duration{})); diff != "" {
+	if diff := cmp.Diff(a, b, cmp.AllowUnexported(Config{}, Duration{}, Size{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -273,5 +273,21 @@ func parsesOrSaysWhy(t *testing.T, name string, data []byte) {
 		if r < ' ' && r != '\n' || r == 0x7f {
 			t.Fatalf("control character %q in %q", r, Effect(name, data))
 		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]int64{"1B": 1, "512KiB": 512 << 10, "4MiB": 4 << 20, "4 MiB": 4 << 20, "1GiB": 1 << 30, "16MB": 16e6, "2KB": 2000, "3GB": 3e9,
+		"": -1, "4": -1, "-4MiB": -1, "+4MiB": -1, "1.5MiB": -1, "MiB": -1, "9223372036854775807KiB": -1, "4mib": -1, "0x4B": -1} {
+		if got, err := parseSize(text); err != nil && want != -1 || err == nil && got != want {
+			t.Errorf("%q: %d, %v", text, got, err)
+		}
+	}
+	c := parse(t, "/etc/x/firma.toml", "[sidecar.interceptor]\ntotal_body_budget = \"3MiB\"\n")
+	if got := c.Sidecar.Interceptor.BodyBudget; got.Or(1) != 3<<20 || showSize(got) != "3MiB" {
+		t.Errorf("%+v", got)
+	}
+	if got := c.Sidecar.Interceptor.BodyBudget; (Size{}).Or(7) != 7 || showSize(Size{}) != "" || showSize(Size{5000, true}) != "5000B" {
+		t.Errorf("%+v", got)
 	}
 }

@@ -125,6 +125,9 @@ func (d *decoder) value(n *node, v reflect.Value, s settingOf, path string) {
 	case Duration:
 		d.duration(n, v, s, path)
 		return
+	case Size:
+		d.size(n, v, s, path)
+		return
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -242,6 +245,9 @@ func (d *decoder) names(n *node, v reflect.Value, s settingOf, path string) {
 func typeName(t reflect.Type) string {
 	if t == reflect.TypeFor[Duration]() {
 		return `a duration such as "30s"`
+	}
+	if t == reflect.TypeFor[Size]() {
+		return `a size such as "64MiB"`
 	}
 	switch t.Kind() {
 	case reflect.Pointer:

@@ -44,6 +44,8 @@ func kindOf(f reflect.Type, s settingOf) string {
 	switch {
 	case f == reflect.TypeFor[Duration]():
 		return "duration"
+	case f == reflect.TypeFor[Size]():
+		return "size"
 	case len(s.enum) > 0:
 		return "`" + strings.Join(s.enum, "`, `") + "`"
 	}

@@ -32,7 +32,7 @@ func walkTables(t reflect.Type, path string, visit func(reflect.Type, string)) {
 			}
 			f = f.Elem()
 		}
-		if f.Kind() == reflect.Struct && f != reflect.TypeFor[Unbuilt]() && f != reflect.TypeFor[Duration]() {
+		if f.Kind() == reflect.Struct && !isSetting(f) {
 			walkTables(f, at, visit)
 		}
 	}

@@ -189,13 +189,13 @@ type Interceptor struct {
 	HeadTimeout    Duration     `toml:"head_timeout" default:"15s" zero:"no"`           // first to last byte of a request head
 	IdleTimeout    Duration     `toml:"idle_timeout" default:"5m" zero:"no"`            // between requests
 	StreamIdle     Duration     `toml:"stream_idle_timeout" default:"1h" zero:"no"`     // of a response body or tunnel
+	BodyBudget     Size         `toml:"total_body_budget" default:"64MiB" zero:"no"`    // held in memory for one session
 	ConnectRelay   ConnectRelay `toml:"connect_relay"`
 	HTTPSMitm      HTTPSMitm    `toml:"https_mitm"`
 
 	MaxRequestBody  Unbuilt `toml:"max_request_body_size" why:"bodies are passed on as they come, not held"`
 	MaxRequestBytes Unbuilt `toml:"max_request_body_bytes" why:"bodies are passed on as they come, not held"`
 	MaxDecompressed Unbuilt `toml:"max_decompressed_body_size" why:"bodies are not decompressed"`
-	BodyBudget      Unbuilt `toml:"total_body_budget" why:"bodies are passed on as they come, not held"`
 }
 
 // HTTPSMitm is about TLS connections that are looked into. Patterns are a host,

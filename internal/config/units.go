@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -56,9 +57,76 @@ func (d *decoder) setDuration(at place, v reflect.Value, s settingOf, path strin
 	v.Set(reflect.ValueOf(DurationOf(value)))
 }
 
+// Size is a number of bytes that may be left out; the zero value is left out.
+type Size struct {
+	value int64
+	set   bool
+}
+
+// Or returns the configured size, def without one.
+func (s Size) Or(def int64) int64 {
+	if s.set {
+		return s.value
+	}
+	return def
+}
+
+// sizeUnits are in the order in which an ending is looked for.
+var sizeUnits = []struct {
+	name  string
+	bytes int64
+}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}}
+
+// parseSize reads a whole number with a unit: "4MiB", "16MB".
+func parseSize(text string) (int64, error) {
+	for _, u := range sizeUnits {
+		digits, ok := strings.CutSuffix(text, u.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(strings.TrimSuffix(digits, " "), 10, 63)
+		if err != nil || int64(n) > math.MaxInt64/u.bytes {
+			break
+		}
+		return int64(n) * u.bytes, nil
+	}
+	return 0, errors.New(printable(text) + ` is not a size: write a whole number with a unit, such as "512KiB", "4MiB" or "1GiB"`)
+}
+
+func (d *decoder) size(n *node, v reflect.Value, s settingOf, path string) {
+	text, ok := n.value.(string)
+	if !ok {
+		d.add(n.at, `%s is a size such as "64MiB", not %s`, path, n.what())
+		return
+	}
+	value, err := parseSize(text)
+	if err != nil {
+		d.add(n.at, "%s: %v", path, err)
+		return
+	}
+	d.setSize(n.at, v, s, path, value)
+}
+
+func (d *decoder) setSize(at place, v reflect.Value, s settingOf, path string, value int64) {
+	if value < 0 || value == 0 && !s.zero {
+		d.add(at, "%s must be more than zero", path)
+		return
+	}
+	v.Set(reflect.ValueOf(Size{value, true}))
+}
+
 // olderValue reads a key by its older name, whose ending is the unit of a plain
 // number.
 func (d *decoder) olderValue(n *node, v reflect.Value, s settingOf, path string) {
+	if strings.HasSuffix(s.older, "_bytes") {
+		value, ok := n.value.(int64)
+		if !ok {
+			d.add(n.at, "%s is a whole number, not %s; newer files write %s with a unit", path, n.what(), s.key)
+			return
+		}
+		d.setSize(n.at, v, s, path, value)
+		return
+	}
 	unit := olderUnit(s.older)
 	if unit == 0 {
 		d.value(n, v, s, path)

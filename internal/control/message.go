@@ -187,6 +187,7 @@ type Limits struct {
 	ConnectTimeout time.Duration `json:"connect_timeout"`
 	SessionMax     time.Duration `json:"session_max"`
 	Response       time.Duration `json:"response"`
+	Memory         int64         `json:"memory"` // bytes held for one session
 }
 
 // Uplink is how a Sidecar reaches an Authority that was not started for it. The

@@ -81,6 +81,7 @@ func limits(s *config.Sidecar) control.Limits {
 		MaxConnections: i.MaxConnections, MaxTotal: i.MaxTotal, HeadTimeout: i.HeadTimeout.Or(0), IdleTimeout: i.IdleTimeout.Or(0), StreamIdle: i.StreamIdle.Or(0),
 		ConnectTimeout: i.ConnectRelay.SetupTimeout.Or(0), SessionMax: i.ConnectRelay.SessionMax.Or(0),
 		Response: s.Connector.DefaultTimeout.Or(0),
+		Memory:   i.BodyBudget.Or(0),
 	}
 }
 

@@ -3,6 +3,7 @@
 package sidecar
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"firma/internal/audit"
 	"firma/internal/capability"
 	"firma/internal/control"
+	"firma/internal/sidecar/allowance"
 	"firma/internal/sidecar/capture"
 	"firma/internal/sidecar/enforce"
 	"firma/internal/sidecar/proxy"
@@ -100,7 +102,7 @@ func (s *session) serve(ctx context.Context, e entrances) error {
 		Table: c.table, DefaultProtected: c.start.DefaultProtected,
 		Authority: authority{c.state, s.tokens}, Audit: c.audit, Literals: literals{c.egress}, Skew: c.start.Skew, Log: c.log,
 	})
-	cfg := limited(proxy.Config{Enforcer: s.enforcer, Dialer: c.egress, Log: c.log}, &c.start.Limits)
+	cfg := limited(proxy.Config{Enforcer: s.enforcer, Dialer: c.egress, Log: c.log, Memory: allowance.New(cmp.Or(c.start.Limits.Memory, defaultMemory))}, &c.start.Limits)
 	if err := s.lookInside(&cfg); err != nil {
 		return err
 	}
@@ -158,6 +160,10 @@ func (s *session) captured() []netip.Prefix {
 	}
 	return s.destinations.Prefixes()
 }
+
+// defaultMemory is what a session may make the Sidecar hold when nothing is
+// configured, in bytes.
+const defaultMemory = 64 << 20
 
 // limited sets what the configuration bounds.
 func limited(c proxy.Config, l *control.Limits) proxy.Config {

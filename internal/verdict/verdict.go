@@ -75,6 +75,9 @@ const (
 	NameNotRoutable         Reason = "NameNotRoutable"
 	ExecDenied              Reason = "ExecDenied"
 	AuditUnavailable        Reason = "AuditUnavailable"
+	RequestBodyTooLarge     Reason = "RequestBodyTooLarge"
+	RateLimited             Reason = "RateLimited"
+	SessionMemoryExhausted  Reason = "SessionMemoryExhausted"
 )
 
 // The abort codes of the contract: the call was allowed, the dispatch failed.
@@ -119,6 +122,6 @@ type Decision struct {
 	// Accepts is for a tunnel: what its first bytes may be besides the ClientHello
 	// for its host.
 	Accepts Accepts
-	// RetryAfter accompanies Defer.
+	// RetryAfter accompanies Defer, and refusals that end by themselves.
 	RetryAfter time.Duration
 }

@@ -101,12 +101,20 @@ func (e *Enforcer) Malformed(ctx context.Context, transport, detail string) verd
 }
 
 // Refuse records and returns a DENY that only showed after the ALLOW prior, such
-// as the address class of a resolved name.
+// as the address class of a resolved name, or one that needed no judgement: prior
+// names at most the resource then, and c is nil where there is no call yet.
 func (e *Enforcer) Refuse(ctx context.Context, c *intent.Call, prior verdict.Decision, r verdict.Reason, detail string) verdict.Decision {
 	j := judgement{call: c, at: e.cfg.Now(), kind: audit.KindEgress, parent: prior.EventID}
 	j.d = verdict.Decision{ActionClass: prior.ActionClass, Resource: prior.Resource}
+	if j.d.Resource == "" && c != nil {
+		j.d.Resource = c.Resource()
+	}
 	j.deny(r, detail)
-	e.tally.undo(destination(&j), prior)
+	if prior.Outcome.Dispatches() {
+		e.tally.undo(destination(&j), prior)
+	} else {
+		j.kind = audit.KindRequest
+	}
 	return e.record(ctx, &j)
 }
 

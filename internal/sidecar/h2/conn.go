@@ -15,13 +15,16 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"firma/internal/intent"
+	"firma/internal/sidecar/allowance"
 )
 
 const (
-	// streamWindow is how much of a request body is taken before the upstream took
-	// it. Clients are near: more would only be memory.
-	streamWindow = 128 << 10
-	// connWindow bounds nothing that streamWindow does not: it is given back as
+	// narrowWindow is how much of a request body is taken before the upstream took
+	// it, wideWindow how much where there is memory for it. Clients are near: more
+	// would only be memory. Clients may send no less before they read the settings.
+	narrowWindow = 64 << 10
+	wideWindow   = 128 << 10
+	// connWindow bounds nothing that these do not: it is given back as
 	// data arrives, so that a stream nobody reads can't starve the others.
 	connWindow = 1 << 20
 	lingerTime = 500 * time.Millisecond
@@ -48,6 +51,8 @@ type conn struct {
 
 	wg sync.WaitGroup // stream goroutines
 
+	blockHeld allowance.Claim // of the block; the reader's own
+
 	mu       sync.Mutex // guards the rest, and what streams say it guards
 	streams  map[uint32]*stream
 	running  int // stream goroutines, also of streams that were reset
@@ -56,6 +61,7 @@ type conn struct {
 	inBlock  bool      // CONTINUATION must follow; only the reader sets it
 	leaving  bool      // GOAWAY was sent
 	ended    error     // why the connection is over, if it is
+	held     allowance.Claim
 	writer
 }
 
@@ -65,6 +71,7 @@ func newConn(ctx context.Context, s *Server, nc net.Conn, host string, port uint
 		in: bufio.NewReaderSize(nc, headSize+maxFrame), recv: connWindow,
 		streams: make(map[uint32]*stream),
 	}
+	c.held, c.blockHeld = s.cfg.Memory.Claim(), s.cfg.Memory.Claim()
 	c.budget.init()
 	c.dec = hpack.NewDecoder(4096, c.emit)
 	c.dec.SetMaxStringLength(maxHeaderList)
@@ -93,7 +100,7 @@ func (c *conn) start() error {
 	c.mu.Lock()
 	c.setDeadline(time.Now().Add(c.srv.cfg.HeadTimeout))
 	c.out = appendSettings(c.out,
-		[2]uint32{settingMaxStreams, uint32(c.srv.cfg.MaxStreams)}, [2]uint32{settingInitialWindow, streamWindow},
+		[2]uint32{settingMaxStreams, uint32(c.srv.cfg.MaxStreams)}, [2]uint32{settingInitialWindow, narrowWindow},
 		[2]uint32{settingMaxHeaderList, maxHeaderList}, [2]uint32{settingConnect, 1})
 	c.out = appendWindow(c.out, 0, connWindow-defaultWin)
 	c.kick()

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"firma/internal/intent"
+	"firma/internal/sidecar/allowance"
 	"firma/internal/sidecar/proxy"
 	"firma/internal/sidecar/refusal"
 	"firma/internal/sidecar/websocket"
@@ -24,6 +25,8 @@ type exchange struct {
 	d     verdict.Decision
 	res   proxy.Dispatch
 	start time.Time
+	held  allowance.Claim
+	lean  bool         // little of the response may be held
 	moved atomic.Int64 // bytes of the response that the client took
 }
 
@@ -44,7 +47,10 @@ func (st *stream) run() {
 		code = st.malformed(why(err))
 		return
 	}
-	if err := st.readPush(); err != nil {
+	if err := st.readPush(); errors.Is(err, errNoRoom) {
+		code = st.noRoom(verdict.Decision{})
+		return
+	} else if err != nil {
 		code = st.malformed(why(err))
 		return
 	}
@@ -54,6 +60,11 @@ func (st *stream) run() {
 		return
 	}
 	x := exchange{stream: st, d: d, start: time.Now()}
+	defer func() { x.held.Release() }()
+	if !x.admit() {
+		code = st.noRoom(d)
+		return
+	}
 	if st.head.protocol != "" {
 		code = x.socket()
 	} else {
@@ -105,7 +116,7 @@ func (x *exchange) run() uint32 {
 		return x.failed(errClientLeft)
 	}
 	defer x.limit()()
-	resp, err := x.c.srv.up.any.RoundTrip(x.request(&x.d))
+	resp, err := x.c.srv.up.by(x.lean).RoundTrip(x.request(&x.d))
 	if err != nil {
 		return x.failed(err)
 	}
@@ -175,6 +186,8 @@ func explain(err, cause error) (verdict.Reason, string) {
 	var reset resetError
 	var ne net.Error
 	switch {
+	case errors.Is(err, errNoRoom):
+		return verdict.ConnectorFailure, refusal.NoMemory
 	case errors.As(err, &revoked):
 		return revoked.reason, "the permission ended while the call was under way"
 	case errors.As(err, &body):

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"firma/internal/intent"
+	"firma/internal/sidecar/allowance"
 	"firma/internal/sidecar/proxy"
 	"firma/internal/verdict"
 )
@@ -49,6 +50,9 @@ type Config struct {
 	// StreamIdle cuts a request or a WebSocket that carried nothing either way for
 	// at least this long, at most twice. Default 1 h, negative for none.
 	StreamIdle time.Duration
+	// Memory is what the session may make the Sidecar hold, beyond the buffers of
+	// idle connections; nil for no bound.
+	Memory *allowance.Bytes
 	// PoolIdle is how long an unused upstream connection is kept. Default 60 s.
 	PoolIdle time.Duration
 	// PoolSize bounds unused upstream connections. Default 256.
@@ -116,6 +120,7 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn, host string, port u
 	}
 	defer s.remove(c)
 	defer context.AfterFunc(ctx, func() { c.cut(errCut) })()
+	defer c.releaseMemory()
 	defer c.wg.Wait()
 	defer c.cut(errClientLeft)
 	defer s.recover("connection")

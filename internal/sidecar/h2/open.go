@@ -57,9 +57,15 @@ func (c *conn) open() error {
 		c.refuse(b.id, codeProtocol)
 		return c.budget.spend(costRefused)
 	}
-	st := &stream{c: c, id: b.id, head: b.head, remoteEnded: b.end, open: streamWindow}
+	st := &stream{c: c, id: b.id, head: b.head, remoteEnded: b.end, open: narrowWindow, held: c.srv.cfg.Memory.Claim()}
 	st.head.bodyless = b.end
 	b.head = head{}
+	c.mu.Lock()
+	room := c.running > 0 || c.held.Hold(memOutput)
+	c.mu.Unlock()
+	if !room || !st.claim(b.size) {
+		return c.turnAway(st)
+	}
 	st.ctx, st.cancel = context.WithCancelCause(c.ctx)
 	c.mu.Lock()
 	st.cond = sync.Cond{L: &c.mu}
@@ -92,6 +98,10 @@ func (c *conn) trailers(st *stream) error {
 		return c.budget.spend(costRefused)
 	case why != "":
 		st.violatedLocked(why, codeProtocol)
+		return c.budget.spend(costRefused)
+	}
+	if !st.held.Hold(st.held.Held() + b.size) {
+		st.resetLocked(errNoRoom, codeCalm)
 		return c.budget.spend(costRefused)
 	}
 	st.trailer = b.fields

@@ -34,11 +34,15 @@ func (st *stream) readPush() error {
 		st.writeInterim([]hpack.HeaderField{{Name: ":status", Value: "100"}})
 	}
 	defer time.AfterFunc(pushTime, func() { st.stop(errLatePush, codeCancel) }).Stop()
+	st.pushed = st.c.srv.cfg.Memory.Claim()
 	var ahead []byte
 	var parser gitpush.Parser
 	buf := make([]byte, 4<<10)
 	for {
 		n, err := st.Read(buf)
+		if !st.pushed.Hold(memPush * (len(ahead) + n)) {
+			return errNoRoom
+		}
 		ahead = append(ahead, buf[:n]...)
 		updates, done, perr := parser.Parse(ahead)
 		var e *gitpush.Error

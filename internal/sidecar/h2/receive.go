@@ -3,6 +3,8 @@ package h2
 import (
 	"encoding/binary"
 	"time"
+
+	"firma/internal/sidecar/refusal"
 )
 
 func (c *conn) receive(f *frame) error {
@@ -264,6 +266,9 @@ func (c *conn) onHeaders(f *frame) error {
 	if f.has(flagEndHeaders) {
 		return c.endBlock(p)
 	}
+	if !c.blockHeld.Hold(memBlock) {
+		return violation(codeCalm, refusal.NoMemory)
+	}
 	c.mu.Lock()
 	c.inBlock = true
 	c.setDeadline(time.Now().Add(c.srv.cfg.HeadTimeout))
@@ -285,6 +290,7 @@ func (c *conn) onContinuation(f *frame) error {
 	c.inBlock = false
 	c.mu.Unlock()
 	defer c.restDeadline()
+	defer c.blockHeld.Release()
 	defer c.block.release()
 	return c.endBlock(c.block.bytes)
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"firma/internal/intent"
+	"firma/internal/sidecar/allowance"
 	"firma/internal/verdict"
 )
 
@@ -44,6 +45,11 @@ type stream struct {
 	sent     int64
 	trailer  []hpack.HeaderField
 	unwanted bool // nobody reads the body any more
+
+	held allowance.Claim // for head, window and trailers
+	wide bool            // the client may send more ahead
+
+	pushed allowance.Claim // for the commands of a push; the goroutine's own
 }
 
 // take accepts content of the request; size counts the padding. It needs c.mu.
@@ -73,7 +79,7 @@ func (st *stream) take(p []byte, size int, end bool) {
 // discard gives the window of what nobody reads back, up to a limit. It needs c.mu.
 func (st *stream) discard(size int) {
 	st.owed += size
-	if st.owed >= streamWindow/2 && !st.remoteEnded && st.received < maxDiscard {
+	if st.owed >= narrowWindow/2 && !st.remoteEnded && st.received < maxDiscard {
 		st.c.out = appendWindow(st.c.out, st.id, st.owed)
 		st.open += st.owed
 		st.owed = 0
@@ -134,7 +140,8 @@ func (st *stream) Read(p []byte) (int, error) {
 		st.body, st.at = st.body[:0], 0
 	}
 	st.sent += int64(n)
-	if st.owed += n; st.owed >= streamWindow/2 && !st.remoteEnded {
+	if st.owed += n; st.owed >= narrowWindow/2 && !st.remoteEnded {
+		st.widen()
 		c.out = appendWindow(c.out, st.id, st.owed)
 		st.open += st.owed
 		st.owed = 0
@@ -225,7 +232,11 @@ func (st *stream) finish(code uint32) {
 		c.budget.earn(earnStream)
 	}
 	st.resetLocked(errDone, code)
+	st.ahead = nil
+	st.held.Release()
+	st.pushed.Release()
 	if c.running--; c.running == 0 {
+		c.held.Release()
 		c.restDeadlineLocked()
 		if len(c.out) == 0 {
 			c.release()

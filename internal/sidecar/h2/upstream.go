@@ -16,14 +16,17 @@ import (
 const (
 	// upstreamWindow is how much of a response is taken before the agent took it.
 	upstreamWindow = 1 << 20
-	adoptedFor     = 10 * time.Second
+	// leanWindow is the same where memory is short: net/http's least.
+	leanWindow = 64 << 10
+	adoptedFor = 10 * time.Second
 )
 
 // upstreams are the session's connections to destinations.
 type upstreams struct {
-	cfg *Config
-	any *http.Transport // HTTP/2 or HTTP/1.1, whichever the upstream prefers
-	one *http.Transport // HTTP/1.1, for WebSockets
+	cfg  *Config
+	any  *http.Transport // HTTP/2 or HTTP/1.1, whichever the upstream prefers
+	slim *http.Transport // any, with responses of which little is held
+	one  *http.Transport // HTTP/1.1, for WebSockets
 
 	mu      sync.Mutex
 	adopted map[string][]*tls.Conn
@@ -33,8 +36,18 @@ type upstreams struct {
 func newUpstreams(cfg *Config) *upstreams {
 	u := &upstreams{cfg: cfg, adopted: make(map[string][]*tls.Conn)}
 	u.any = u.transport([]string{"h2", "http/1.1"})
+	u.slim = u.transport([]string{"h2", "http/1.1"})
+	u.slim.HTTP2.MaxReceiveBufferPerStream = leanWindow
 	u.one = u.transport([]string{"http/1.1"})
 	return u
+}
+
+// by is the client for a request.
+func (u *upstreams) by(lean bool) *http.Transport {
+	if lean {
+		return u.slim
+	}
+	return u.any
 }
 
 // transport returns a client that adds nothing of its own: no compression, no
@@ -156,5 +169,6 @@ func (u *upstreams) close() {
 	}
 	u.mu.Unlock()
 	u.any.CloseIdleConnections()
+	u.slim.CloseIdleConnections()
 	u.one.CloseIdleConnections()
 }

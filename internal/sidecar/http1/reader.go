@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"sync"
+
+	"firma/internal/sidecar/allowance"
 )
 
 const (
@@ -18,7 +20,18 @@ var (
 	largePool = sync.Pool{New: func() any { return new([largeBuf]byte) }}
 )
 
+// What a buffer costs of an allowance: itself, and for a large one also what its
+// content is put together in before it is written.
+const (
+	costLarge = largeBuf + 48<<10
+	costHuge  = hugeBuf
+)
+
 var errFull = errors.New("http1: buffer is full")
+
+// ErrNoRoom is Fill's error when a head needs a larger buffer than the allowance
+// has room for.
+var ErrNoRoom = errors.New("http1: no memory is left for a longer head")
 
 // Reader buffers one direction of a connection. It starts with a small pooled
 // buffer, takes a larger one while bodies stream or a head is long, and gives it
@@ -27,7 +40,8 @@ type Reader struct {
 	src  io.Reader
 	buf  []byte
 	r, w int
-	busy bool // the last read filled all the room there was
+	busy bool            // the last read filled all the room there was
+	held allowance.Claim // for what is more than a small buffer
 
 	// The block of lines being scanned; offsets are relative to r.
 	scanned int     // bytes looked at
@@ -38,6 +52,12 @@ type Reader struct {
 
 // NewReader returns a reader of src.
 func NewReader(src io.Reader) *Reader { return &Reader{src: src} }
+
+// Within makes the reader's buffer part of a. It returns the reader.
+func (r *Reader) Within(a *allowance.Bytes) *Reader {
+	r.held = a.Claim()
+	return r
+}
 
 // Reset makes the reader read src from now on; what is buffered is dropped.
 func (r *Reader) Reset(src io.Reader) {
@@ -79,8 +99,8 @@ func (r *Reader) makeRoom() error {
 		r.buf = smallPool.Get().(*[smallBuf]byte)[:]
 	case r.r == r.w:
 		r.r, r.w = 0, 0
-		if r.busy && len(r.buf) == smallBuf {
-			r.resize(largeBuf)
+		if r.busy && len(r.buf) == smallBuf && r.held.Hold(costLarge) {
+			r.resize(largeBuf) // it is only faster
 		}
 	case r.w == len(r.buf) && r.r > 0:
 		r.w = copy(r.buf, r.buf[r.r:r.w])
@@ -92,14 +112,18 @@ func (r *Reader) makeRoom() error {
 }
 
 func (r *Reader) grow() error {
+	size, cost := largeBuf, costLarge
 	switch len(r.buf) {
 	case smallBuf:
-		r.resize(largeBuf)
 	case largeBuf:
-		r.resize(hugeBuf)
+		size, cost = hugeBuf, costHuge
 	default:
 		return errFull
 	}
+	if !r.held.Hold(cost) {
+		return ErrNoRoom
+	}
+	r.resize(size)
 	return nil
 }
 
@@ -132,6 +156,7 @@ func (r *Reader) recycle() {
 func (r *Reader) Narrow() {
 	if r.busy = false; len(r.buf) > smallBuf && r.w-r.r <= smallBuf {
 		r.resize(smallBuf)
+		r.held.Release()
 	}
 }
 
@@ -139,6 +164,7 @@ func (r *Reader) Narrow() {
 // used again.
 func (r *Reader) Release() {
 	r.recycle()
+	r.held.Release()
 	r.buf, r.r, r.w, r.busy = nil, 0, 0, false
 	r.restartScan()
 }

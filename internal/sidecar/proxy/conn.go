@@ -52,7 +52,7 @@ type conn struct {
 }
 
 func newConn(ctx context.Context, s *Server, nc net.Conn, served *sync.WaitGroup) *conn {
-	c := &conn{srv: s, ctx: ctx, nc: nc, raw: nc, in: http1.NewReader(nc), served: served}
+	c := &conn{srv: s, ctx: ctx, nc: nc, raw: nc, in: http1.NewReader(nc).Within(s.cfg.Memory), served: served}
 	c.out.to = nc
 	c.x.c = c
 	return c
@@ -126,7 +126,8 @@ func goOn(can bool) step {
 
 // next reads the next request head; false ends the connection.
 func (c *conn) next() bool {
-	c.call, c.push = intent.Call{}, pushed{}
+	c.call = intent.Call{}
+	c.push.reset()
 	for timed := false; ; {
 		done, err := c.in.Request(&c.req)
 		if err != nil {
@@ -168,6 +169,8 @@ func (c *conn) more() bool {
 		c.malformed(c.transport(), "the request head did not arrive in time", "")
 	case err == io.EOF:
 		c.malformed(c.transport(), "the request ends within its head", "")
+	case errors.Is(err, http1.ErrNoRoom):
+		c.noRoom(nil, verdict.Decision{Resource: "(unread " + c.transport() + " request)"})
 	}
 	return err == nil
 }

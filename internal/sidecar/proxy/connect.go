@@ -6,6 +6,7 @@ import (
 
 	"firma/internal/intent"
 	"firma/internal/sidecar/http1"
+	"firma/internal/sidecar/refusal"
 	"firma/internal/sidecar/websocket"
 	"firma/internal/verdict"
 )
@@ -49,7 +50,12 @@ func (x *exchange) tunnel() (lent bool) {
 		if t.lend(c.keep, func(err error) { x.closeTunnel(t, err); c.srv.leave(c) }) {
 			return true
 		}
-		err = t.run()
+		if held := c.srv.cfg.Memory.Claim(); held.Hold(2 * copySize) {
+			err = t.run()
+			held.Release()
+		} else {
+			t.refused = refusal.NoMemory
+		}
 	}
 	x.closeTunnel(t, err)
 	return false
@@ -59,6 +65,7 @@ func (x *exchange) tunnel() (lent bool) {
 // use for.
 func (c *conn) releaseBuffers() {
 	c.in.Release()
+	c.push.reset()
 	c.releaseAround()
 }
 

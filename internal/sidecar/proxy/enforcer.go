@@ -34,7 +34,8 @@ type Enforcer interface {
 	Malformed(ctx context.Context, transport, detail string) verdict.Decision
 	// Refuse audits a DENY that only showed after the ALLOW prior (the address
 	// class of a resolved name) and returns the decision to answer with. It
-	// takes the place of Dispatched.
+	// takes the place of Dispatched. A limit may refuse before anything was judged:
+	// prior then names at most the resource, and c is nil where there is no call.
 	Refuse(ctx context.Context, c *intent.Call, prior verdict.Decision, reason verdict.Reason, detail string) verdict.Decision
 	// Dispatched records how the dispatch of an allowed call ended, once per
 	// dispatch.

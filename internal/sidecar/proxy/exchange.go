@@ -52,6 +52,9 @@ func (c *conn) request() bool {
 		return false
 	}
 	if err := c.readPush(); err != nil {
+		if errors.Is(err, http1.ErrNoRoom) {
+			return c.noRoom(&c.call, verdict.Decision{})
+		}
 		if !malformedError(err) {
 			return c.abandon(err)
 		}
@@ -115,7 +118,7 @@ func (x *exchange) connect(fresh bool) error {
 		if err != nil {
 			return err
 		}
-		x.u = newUpstream(key, nc, c.call.Transport == intent.Connect)
+		x.u = newUpstream(key, nc, c.call.Transport == intent.Connect, c.srv.cfg.Memory)
 	}
 	if !c.begin(x.d, under(x.u.nc)) {
 		x.u.close()

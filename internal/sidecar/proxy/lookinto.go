@@ -46,6 +46,9 @@ func (c *conn) speak(transport string) step {
 func (c *conn) lookTLS(d verdict.Decision) step {
 	h, err := c.readHello()
 	switch {
+	case errors.Is(err, http1.ErrNoRoom):
+		c.noRoom(&c.call, d)
+		return over
 	case err != nil && !isTimeout(err) && !isHello(err):
 		return over // the client left
 	case isTimeout(err):
@@ -69,7 +72,7 @@ func (c *conn) lookTLS(d verdict.Decision) step {
 		return over
 	}
 	c.in.Release()
-	c.nc, c.in, c.fixed, c.way = tc, http1.NewReader(tc), to, byHTTP
+	c.nc, c.in, c.fixed, c.way = tc, http1.NewReader(tc).Within(c.srv.cfg.Memory), to, byHTTP
 	c.out.release()
 	c.out.to, c.out.join = tc, true
 	if protocolOf(tc) == protoHTTP2 {
@@ -147,7 +150,7 @@ func (c *conn) contact(to *destination, one, two bool) (proto string, err error)
 	proto = protocolOf(tc)
 	switch {
 	case proto == protoHTTP1:
-		c.srv.pool.put(newUpstream(poolKey{to.host, to.port, true}, tc, false))
+		c.srv.pool.put(newUpstream(poolKey{to.host, to.port, true}, tc, false, c.srv.cfg.Memory))
 	case proto == protoHTTP2 && two:
 		c.srv.cfg.HTTP2.Adopt(to.host, to.port, tc)
 	default:

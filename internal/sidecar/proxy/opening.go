@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"errors"
 	"net"
 	"time"
 
 	"firma/internal/intent"
 	"firma/internal/sidecar/hello"
 	"firma/internal/sidecar/http1"
+	"firma/internal/sidecar/refusal"
 	"firma/internal/verdict"
 )
 
@@ -106,6 +108,9 @@ func (o *opening) other() string {
 }
 
 func (o *opening) late(err error) string {
+	if errors.Is(err, http1.ErrNoRoom) {
+		return refusal.NoMemory
+	}
 	if isTimeout(err) {
 		return lateHello
 	}

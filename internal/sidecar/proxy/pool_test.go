@@ -193,7 +193,7 @@ func TestPoolKeepsDestinationsApart(t *testing.T) {
 
 func pipeUpstream(key poolKey) (*upstream, net.Conn) {
 	a, b := net.Pipe()
-	return newUpstream(key, a, false), b
+	return newUpstream(key, a, false, nil), b
 }
 
 func TestPoolIsBounded(t *testing.T) {

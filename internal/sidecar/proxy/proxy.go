@@ -12,6 +12,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"firma/internal/sidecar/allowance"
 )
 
 // Config is what New needs. A zero duration or count means its default; a
@@ -50,6 +52,9 @@ type Config struct {
 	// SessionMax cuts a tunnel however busy it is. Default none: a stream that
 	// works is not cut by a clock.
 	SessionMax time.Duration
+	// Memory is what the session may make the Sidecar hold, beyond the small
+	// buffers of each connection; nil for no bound.
+	Memory *allowance.Bytes
 	// PoolIdle is how long an unused upstream connection is kept. Default 60 s.
 	PoolIdle time.Duration
 	// PoolSize bounds unused upstream connections. Default 256.

@@ -8,6 +8,7 @@ import (
 
 	"firma/internal/gitpush"
 	"firma/internal/intent"
+	"firma/internal/sidecar/allowance"
 	"firma/internal/sidecar/field"
 	"firma/internal/sidecar/http1"
 )
@@ -17,6 +18,15 @@ type pushed struct {
 	read   bool
 	body   []byte // decoded
 	parser gitpush.Parser
+	held   allowance.Claim
+}
+
+// pushCost is what a byte of commands costs: it is kept, parsed and sent.
+const pushCost = 4
+
+func (p *pushed) reset() {
+	p.held.Release()
+	*p = pushed{}
 }
 
 // readPush reads the commands of a git push: they stand in front of the pack, and
@@ -39,10 +49,14 @@ func (c *conn) readPush() error {
 	b := &c.x.body
 	b.Reset(c.in, &c.req.Head)
 	c.push.read = true
+	c.push.held = c.srv.cfg.Memory.Claim()
 	for {
 		p, err := b.Next()
 		switch {
 		case p != nil:
+			if !c.push.held.Hold(pushCost * (len(c.push.body) + len(p))) {
+				return http1.ErrNoRoom
+			}
 			c.push.body = append(c.push.body, p...)
 			if done, err := c.parsePush(); done || err != nil {
 				return err

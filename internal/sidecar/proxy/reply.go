@@ -3,6 +3,7 @@ package proxy
 import (
 	"strconv"
 
+	"firma/internal/intent"
 	"firma/internal/sidecar/http1"
 	"firma/internal/sidecar/refusal"
 	"firma/internal/verdict"
@@ -26,6 +27,15 @@ func (c *conn) deny(d verdict.Decision, again bool) bool {
 // can't be trusted to be in step and is closed.
 func (c *conn) malformed(transport, detail, hint string) {
 	c.deny(refusal.Malformed(c.srv.cfg.Enforcer.Malformed(c.ctx, transport, detail), detail, hint), false)
+}
+
+// noRoom refuses what would have the session hold more memory than it may; call is
+// nil where there is none yet. The result is false: the connection ends.
+func (c *conn) noRoom(call *intent.Call, prior verdict.Decision) bool {
+	d := c.srv.cfg.Enforcer.Refuse(c.ctx, call, prior, verdict.SessionMemoryExhausted, refusal.NoMemory)
+	d.Outcome = verdict.Deny
+	c.deny(d, false)
+	return false
 }
 
 // abort answers an allowed call whose dispatch failed before a response head.

@@ -9,6 +9,7 @@ import (
 
 	"firma/internal/sidecar/field"
 	"firma/internal/sidecar/http1"
+	"firma/internal/sidecar/refusal"
 	"firma/internal/verdict"
 )
 
@@ -179,6 +180,8 @@ func (x *exchange) explain(err error, revoked verdict.Reason) (verdict.Reason, s
 	var gone *clientError
 	var bad *http1.Error
 	switch {
+	case errors.Is(err, http1.ErrNoRoom):
+		return verdict.ConnectorFailure, refusal.NoMemory
 	case errors.As(err, &gone):
 		return verdict.ConnectorFailure, "the client went away"
 	case errors.As(err, &bad) && x.watched != nil && x.watched.err == err:

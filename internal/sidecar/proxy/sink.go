@@ -71,6 +71,11 @@ func (s *sink) content(p []byte, chunked bool) error {
 	return err
 }
 
+// joinSmall holds what a small buffer gives, with a head before it.
+const joinSmall = 2*sinkSize + 64
+
+var smallPool = sync.Pool{New: func() any { return new([joinSmall]byte) }}
+
 // joinSize holds what one read of a body gives, with a head before it.
 const joinSize = 48 << 10
 
@@ -78,9 +83,17 @@ var joinPool = sync.Pool{New: func() any { return new([joinSize]byte) }}
 
 func (s *sink) joined(b, p []byte, chunked bool) error {
 	s.buf = b[:0]
-	buf := joinPool.Get().(*[joinSize]byte)
-	defer joinPool.Put(buf)
-	all := append(append(buf[:0], b...), p...)
+	var all []byte
+	if len(b)+len(p)+len(crlf) <= joinSmall {
+		buf := smallPool.Get().(*[joinSmall]byte)
+		defer smallPool.Put(buf)
+		all = buf[:0]
+	} else {
+		buf := joinPool.Get().(*[joinSize]byte)
+		defer joinPool.Put(buf)
+		all = buf[:0]
+	}
+	all = append(append(all, b...), p...)
 	if chunked {
 		all = append(all, crlf...)
 	}

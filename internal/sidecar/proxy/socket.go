@@ -19,6 +19,11 @@ func (x *exchange) switched() bool {
 	if !known {
 		return x.failed(&http1.Error{Why: "it uses an unknown WebSocket extension"})
 	}
+	held := c.srv.cfg.Memory.Claim()
+	if !held.Hold(2 * copySize) {
+		return x.failed(http1.ErrNoRoom)
+	}
+	defer held.Release()
 	if !x.settleClient() {
 		return x.failed(&clientError{errClientLeft})
 	}

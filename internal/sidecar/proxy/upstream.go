@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"firma/internal/sidecar/allowance"
 	"firma/internal/sidecar/http1"
 )
 
@@ -25,12 +26,12 @@ type upstream struct {
 	one     [1]byte
 }
 
-func newUpstream(key poolKey, nc net.Conn, tunnel bool) *upstream {
+func newUpstream(key poolKey, nc net.Conn, tunnel bool, memory *allowance.Bytes) *upstream {
 	u := &upstream{nc: nc, key: key}
 	_, plain := nc.(*net.TCPConn)
 	u.layered = !plain
 	if !tunnel {
-		u.in = http1.NewReader(nc)
+		u.in = http1.NewReader(nc).Within(memory)
 		u.probe.init(under(nc))
 	}
 	return u

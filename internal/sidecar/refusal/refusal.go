@@ -52,10 +52,18 @@ func Malformed(d verdict.Decision, detail, hint string) verdict.Decision {
 	return d
 }
 
-// Status is 504 for an aborted dispatch and 403 for every other refusal.
+// Status is 504 for an aborted dispatch, HTTP's own for what a limit refuses, and
+// 403 for every other refusal.
 func Status(d verdict.Decision) (code int, text string) {
-	if d.Outcome == verdict.Abort {
+	switch {
+	case d.Outcome == verdict.Abort:
 		return 504, "Gateway Timeout"
+	case d.Reason == verdict.RequestBodyTooLarge:
+		return 413, "Content Too Large"
+	case d.Reason == verdict.RateLimited:
+		return 429, "Too Many Requests"
+	case d.Reason == verdict.SessionMemoryExhausted:
+		return 503, "Service Unavailable"
 	}
 	return 403, "Forbidden"
 }
@@ -71,10 +79,13 @@ func Event(d verdict.Decision) string {
 	return d.EventID
 }
 
-// RetryAfter returns the value of Retry-After in whole seconds, or "" if the
-// decision defers nothing.
+// RetryAfter returns the value of Retry-After in whole seconds, or "" if waiting
+// does not help.
 func RetryAfter(d verdict.Decision) string {
-	if d.Outcome != verdict.Defer {
+	switch {
+	case d.Reason == verdict.SessionMemoryExhausted && d.RetryAfter == 0:
+		return "1"
+	case d.Outcome != verdict.Defer && d.Reason != verdict.RateLimited:
 		return ""
 	}
 	return strconv.FormatInt(int64((d.RetryAfter+time.Second-1)/time.Second), 10)
@@ -150,3 +161,6 @@ func IsAbort(r verdict.Reason) bool {
 	}
 	return false
 }
+
+// NoMemory is for the agent whose session may make the Sidecar hold no more.
+const NoMemory = "the session's calls hold all the memory they may (total_body_budget); let some end"

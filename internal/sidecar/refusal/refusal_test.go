@@ -24,6 +24,9 @@ func TestSettle(t *testing.T) {
 		{verdict.Decision{Outcome: verdict.StepUp}, verdict.StepUpRequired, 403, ""},
 		{verdict.Decision{Outcome: verdict.Defer, RetryAfter: 1500 * time.Millisecond}, verdict.Deferred, 403, "2"},
 		{verdict.Decision{Outcome: verdict.Abort}, verdict.ConnectorFailure, 504, ""},
+		{verdict.Decision{Outcome: verdict.Deny, Reason: verdict.RequestBodyTooLarge}, verdict.RequestBodyTooLarge, 413, ""},
+		{verdict.Decision{Outcome: verdict.Deny, Reason: verdict.RateLimited, RetryAfter: 10 * time.Millisecond}, verdict.RateLimited, 429, "1"},
+		{verdict.Decision{Outcome: verdict.Deny, Reason: verdict.SessionMemoryExhausted}, verdict.SessionMemoryExhausted, 503, "1"},
 	} {
 		d := Settle(tt.d)
 		if code, _ := Status(d); d.Reason != tt.reason || code != tt.status || RetryAfter(d) != tt.retry {
