@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 )
 
 // event is what the corpus looks at in an audit event.
@@ -37,6 +38,19 @@ func (b *bench) events() []event {
 			b.t.Fatalf("an audit line is not JSON: %v\n%s", err, line)
 		}
 		out = append(out, e)
+	}
+	return out
+}
+
+// untilDenied are the events up to the first refusal, which may be recorded when
+// the connection has ended.
+func (b *bench) untilDenied() []event {
+	b.t.Helper()
+	var out []event
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if out = append(out, b.events()...); len(denied(out)) > 0 {
+			return out
+		}
 	}
 	return out
 }

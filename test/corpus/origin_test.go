@@ -28,12 +28,15 @@ type rawOrigin struct {
 	conns []*flow
 	// replies are what to send for a path instead of the usual answer.
 	replies map[string]reply
+	mute    bool           // keep what comes, whatever it is, and say nothing
+	busy    sync.WaitGroup // connections
 }
 
 // reply is raw bytes; then the connection stays open, or is closed.
 type reply struct {
-	text  string
-	close bool
+	text   string
+	close  bool
+	socket bool // what follows is no HTTP
 }
 
 // flow is what came on one connection since it was last looked at.
@@ -62,7 +65,7 @@ func newOrigin(t *testing.T) *rawOrigin {
 			if err != nil {
 				return
 			}
-			go o.serve(nc)
+			o.busy.Go(func() { o.serve(nc) })
 		}
 	}()
 	return o
@@ -97,8 +100,25 @@ type buffered struct {
 
 func (b buffered) Read(p []byte) (int, error) { return b.r.Read(p) }
 
+// keep makes the origin keep what comes on new connections and say nothing.
+func (o *rawOrigin) keep(mute bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.mute = mute
+}
+
+// settle waits until all connections have ended.
+func (o *rawOrigin) settle() { o.busy.Wait() }
+
 func (o *rawOrigin) serve(nc net.Conn) {
 	defer nc.Close()
+	o.mu.Lock()
+	mute := o.mute
+	o.mu.Unlock()
+	if mute {
+		io.Copy(o.flow(), nc)
+		return
+	}
 	first := buffered{nc, bufio.NewReader(nc)}
 	nc = first
 	if b, err := first.r.Peek(1); err != nil {
@@ -110,10 +130,7 @@ func (o *rawOrigin) serve(nc net.Conn) {
 		}
 		nc = tc
 	}
-	f := &flow{origin: o}
-	o.mu.Lock()
-	o.conns = append(o.conns, f)
-	o.mu.Unlock()
+	f := o.flow()
 	for r := bufio.NewReader(io.TeeReader(nc, f)); ; {
 		req, err := http.ReadRequest(r)
 		if err != nil {
@@ -134,7 +151,20 @@ func (o *rawOrigin) serve(nc net.Conn) {
 		if _, err := io.WriteString(nc, a.text); err != nil || a.close {
 			return
 		}
+		if a.socket {
+			io.Copy(io.Discard, r)
+			return
+		}
 	}
+}
+
+// flow is a new connection's record.
+func (o *rawOrigin) flow() *flow {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f := &flow{origin: o}
+	o.conns = append(o.conns, f)
+	return f
 }
 
 // take returns what arrived since the last call, a stream for each connection.

@@ -108,7 +108,7 @@ func TestResponses(t *testing.T) {
 		for i, a := range all {
 			path := fmt.Sprintf("/%s/%d", strings.ReplaceAll(class, " ", "-"), i)
 			b.origin.mu.Lock()
-			b.origin.replies[path] = reply{a.raw, a.close}
+			b.origin.replies[path] = reply{text: a.raw, close: a.close}
 			b.origin.mu.Unlock()
 			for _, way := range []string{forward, inside, "http2"} {
 				t.Run(class+"/"+a.name+"/"+way, func(t *testing.T) { b.ask(t, way, path, a) })

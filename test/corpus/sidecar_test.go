@@ -34,30 +34,23 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// rules: a.test, b.test and the name with an umlaut may be read and written but for
-// /admin, which the capability does not cover. tunnel.test is for tunnels.
-const rules = `version = 2
-
-[[rules]]
-host = "*"
-path = "/**"
-action_class = "code.read"
-
-[[rules]]
-host = "*"
-path = "/admin/**"
-action_class = "repo.admin"
-
-[[rules]]
-host = "*:8080"
-path = "/**"
-action_class = "code.read"
-
-[[rules]]
-method = "CONNECT"
-host = "tunnel.test"
-action_class = "code.read"
-`
+// rules: all hosts may be asked for anything but /admin, which the capability does
+// not cover; tunnel.test is for tunnels only.
+func rules() string {
+	text := "version = 2\n[[rules]]\nmethod = \"CONNECT\"\nhost = \"tunnel.test\"\naction_class = \"code.read\"\n"
+	for _, h := range hosts {
+		if h == "tunnel.test" {
+			continue
+		}
+		if strings.Contains(h, ":") {
+			h = "[" + h + "]"
+		}
+		text += fmt.Sprintf("[[rules]]\nhost = %q\npath = \"/**\"\naction_class = \"code.read\"\n"+
+			"[[rules]]\nhost = %q\npath = \"/admin/**\"\naction_class = \"repo.admin\"\n"+
+			"[[rules]]\nhost = %q\npath = \"/**\"\naction_class = \"code.read\"\n", h, h, h+":8080")
+	}
+	return text
+}
 
 // bench is a running Sidecar with the origin behind it.
 type bench struct {
@@ -81,7 +74,7 @@ func start(t *testing.T) *bench {
 	b := &bench{World: world.New(t, all[0]), t: t, origin: newOrigin(t)}
 	b.state = filepath.Join(b.Base, "sidecar")
 	must(t, os.Mkdir(b.state, 0o700))
-	b.write("rules.toml", rules)
+	b.write("rules.toml", rules())
 	b.write("authority.toml", "[authority]\nlisten_addr = \"127.0.0.1:0\"\n")
 	b.write("ca.pem", b.origin.pem)
 	b.firma("authority", "-c", b.Base+"/authority.toml", "generate-key")
