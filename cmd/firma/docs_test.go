@@ -253,7 +253,7 @@ var notProvoked = map[string]string{
 	"AuditCheckpointInvalid":  "for programs that check a checkpoint kept elsewhere; internal/audit",
 	"AuditEventInvalid":       "a mistake in firma; internal/audit",
 	"AuditLogExists":          "each start has an identifier of its own; internal/audit",
-	"AuditLogRewritten":       "the Sidecar does not send checkpoints yet; internal/authority",
+	"AuditLogRewritten":       "each log has a name of its own, which no other start repeats; internal/authority",
 	"AuditProofInvalid":       "for programs that check a proof; internal/audit",
 	"AuditUnsupported":        "another platform",
 	"AuthorityRequestRefused": "releases that do not fit; internal/authority",

@@ -193,6 +193,7 @@ type Limits struct {
 // Uplink is how a Sidecar reaches an Authority that was not started for it. The
 // zero value is right for one that was.
 type Uplink struct {
+	Witness             bool          `json:"witness"` // it outlives the Sidecar, and is sent its log's checkpoints
 	ConnectAddr         string        `json:"connect_addr"`
 	WorkspaceID         string        `json:"workspace_id"`
 	SidecarID           string        `json:"sidecar_id"`

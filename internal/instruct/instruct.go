@@ -141,6 +141,7 @@ func IssuerKey(c *config.Config) ([]byte, error) {
 func Uplink(s *control.SidecarStart, c *config.Config, p Place) error {
 	a := &c.Sidecar.Authority
 	s.Uplink = control.Uplink{
+		Witness:     true,
 		ConnectAddr: a.ConnectAddr, AllowInsecureRemote: a.AllowInsecureRemote,
 		ConnectTimeout: a.ConnectTimeout.Or(0), MinBackoff: a.ReconnectMinBackoff.Or(0), MaxBackoff: a.ReconnectMaxBackoff.Or(0),
 		RevocationGrace: a.RevocationReadinessGrace.Or(0), ClosedOnDisconnect: a.FailClosedOnDisconnect,

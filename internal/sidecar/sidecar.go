@@ -40,13 +40,14 @@ type Sidecar struct {
 	start *control.SidecarStart
 	log   *slog.Logger
 
-	audit  *audit.Log
-	table  *mapping.Table
-	leaves *ca.Leaves // nil where nothing is looked into
-	egress *egress.Dialer
-	seeds  *seeds.Seeds   // nil without any
-	uplink *uplink.Uplink // nil without an Authority
-	state  state
+	audit   *audit.Log
+	table   *mapping.Table
+	leaves  *ca.Leaves // nil where nothing is looked into
+	egress  *egress.Dialer
+	seeds   *seeds.Seeds   // nil without any
+	uplink  *uplink.Uplink // nil without an Authority
+	witness *witness       // nil without one that outlives this Sidecar
+	state   state
 
 	life  context.Context // of the tasks that belong to no session
 	stop  context.CancelFunc
@@ -80,13 +81,18 @@ func newSidecar(s *control.SidecarStart, log *slog.Logger) (*Sidecar, error) {
 	if c.seeds, err = loadSeeds(s, log); err != nil {
 		return nil, err
 	}
-	if c.audit, err = openAudit(s); err != nil {
+	var noted func(audit.Checkpoint)
+	if s.Uplink.Witness {
+		c.witness = newWitness(log)
+		noted = c.witness.note
+	}
+	if c.audit, err = openAudit(s, noted); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-func openAudit(s *control.SidecarStart) (*audit.Log, error) {
+func openAudit(s *control.SidecarStart, noted func(audit.Checkpoint)) (*audit.Log, error) {
 	key, err := audit.GenerateKey(s.AuditKey)
 	if err != nil {
 		return nil, err
@@ -94,7 +100,7 @@ func openAudit(s *control.SidecarStart) (*audit.Log, error) {
 	return audit.Open(audit.Options{
 		Path: s.AuditLog, Origin: s.SandboxID, Key: key,
 		CheckpointDir: filepath.Join(s.AuditDir, "checkpoints"),
-		Strict:        s.AuditMode == "strict", SignEvents: s.AuditSign == "event",
+		Strict:        s.AuditMode == "strict", SignEvents: s.AuditSign == "event", Witness: noted,
 	})
 }
 
@@ -114,6 +120,9 @@ func (c *Sidecar) connect(ctx context.Context, u *uplink.Uplink, url string, own
 		return err
 	}
 	c.uplink, c.state = u, u
+	if c.witness != nil {
+		c.tasks.Go(func() { c.witness.tell(c.life, u) })
+	}
 	var err error
 	c.egress, err = newDialer(c.start, url, own...)
 	return err
@@ -141,6 +150,9 @@ func (c *Sidecar) seal() (audit.Checkpoint, error) {
 	c.stop()
 	c.tasks.Wait()
 	cp, err := c.audit.Close(context.Background())
+	if c.uplink != nil && c.witness != nil && err == nil {
+		c.witness.last(c.uplink, cp)
+	}
 	if c.uplink != nil {
 		c.uplink.Close()
 	}

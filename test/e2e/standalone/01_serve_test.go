@@ -1,6 +1,9 @@
 package standalone
 
 import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -211,4 +214,66 @@ func TestSaysItsState(t *testing.T) {
 		d.wantEnd(0)
 		d.wantSealed()
 	})
+}
+
+// TestWitness: an Authority that outlives the Sidecar is sent the heads of its log,
+// the final one too.
+func TestWitness(t *testing.T) {
+	everyone(t, func(t *testing.T, s *stage) {
+		c := s.plane("")
+		p, url := c.serve()
+		d := s.alone(c.led(anyPort, url))
+		for range 3 {
+			get(t, d, "GET", "http://plain.test/bytes/3")
+		}
+		d.signal(syscall.SIGTERM)
+		d.wantEnd(0)
+		sealed := regexp.MustCompile(`audit log sealed" .*path=(\S+) events=(\d+) root="?([^"\s]+)`).FindStringSubmatch(d.err.String())
+		if sealed == nil {
+			t.Fatal(d)
+		}
+		p.signal(syscall.SIGTERM)
+		p.wantEnd(0)
+		held := c.witnessed(t)
+		origin := strings.TrimSuffix(filepath.Base(sealed[1]), ".jsonl")
+		if h := held[origin]; fmt.Sprint(h.Size) != sealed[2] || base64.StdEncoding.EncodeToString(h.Root) != sealed[3] || !strings.Contains(h.Text, `kind final`) {
+			t.Errorf("sealed %q, witnessed %+v", sealed[1:], held)
+		}
+	})
+}
+
+// TestNoWitness: an Authority that is gone takes nothing, which is said once and
+// holds nothing up for long; the log is sealed all the same.
+func TestNoWitness(t *testing.T) {
+	everyone(t, func(t *testing.T, s *stage) {
+		c := s.plane("")
+		p, url := c.serve()
+		d := s.alone(c.led(anyPort, url))
+		must(t, p.cmd.Process.Kill())
+		p.end()
+		d.signal(syscall.SIGTERM)
+		d.wantEnd(0, "did not take a checkpoint of the audit log as a witness")
+		d.wantSealed()
+	})
+}
+
+// witnessed is the newest checkpoint that the plane's Authority holds of each log.
+func (c *controlPlane) witnessed(t *testing.T) map[string]checkpoint {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(c.state, "authority", "witness.jsonl"))
+	must(t, err)
+	held := map[string]checkpoint{}
+	for line := range strings.Lines(string(data)) {
+		var h checkpoint
+		must(t, json.Unmarshal([]byte(line), &h))
+		held[h.Origin] = h
+	}
+	return held
+}
+
+type checkpoint struct {
+	Origin string
+	Size   uint64
+	Root   []byte
+	Text   string `json:"checkpoint"`
 }
