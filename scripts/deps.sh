@@ -24,6 +24,8 @@ if [ "$want" = test ]; then
 	need redis-server redis-server
 	need redis-cli redis-tools
 	need ssh-keyscan openssh-client
+	need chromium-headless-shell chromium-headless-shell
+	need certutil libnss3-tools
 	[ -x /usr/sbin/squid ] || missing="$missing squid"
 	[ -x /usr/bin/tinyproxy ] || missing="$missing tinyproxy-bin"
 	[ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
