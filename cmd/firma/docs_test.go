@@ -257,14 +257,12 @@ var notProvoked = map[string]string{
 	"AuditProofInvalid":       "for programs that check a proof; internal/audit",
 	"AuditUnsupported":        "another platform",
 	"AuthorityRequestRefused": "releases that do not fit; internal/authority",
-	"ChildNotStarted":         "limits on processes do not bind root",
 	"Internal":                "a mistake in firma",
 	"InvalidAllow":            "refused before as ArgumentInvalid; internal/mapping",
 	"PostureUnknown":          "no command takes the name of a posture yet; internal/policy",
 	"SidecarNotAuthentic":     "needs a listener that copies a Sidecar; internal/attach has one",
 	"SidecarWithoutCapture":   "needs a Sidecar of another release; internal/launch plays one",
 	"StartupFailed":           "for causes that have no name",
-	"SystemRootsMissing":      "needs a host without certificates; internal/trust",
 	"UnsupportedPlatform":     "another platform",
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"firma/internal/fault"
 )
 
 // launch is the whole thing: firma run, with an Authority and a Sidecar of its
@@ -31,6 +33,9 @@ func (x *exam) launch(ctx context.Context) finding {
 	err = cmd.Run()
 	if err == nil {
 		return good("`firma run -- true` works").with("in " + time.Since(begun).Round(time.Millisecond).String())
+	}
+	if cmd.Process == nil {
+		return bad(fault.Wrap(err, "ChildNotStarted", "firma run could not be started", "check process limits (`ulimit -u`)"))
 	}
 	name, text, fix := parseFault(stderr.String())
 	if name == "" {

@@ -42,6 +42,17 @@ func Probe(ctx context.Context, path string, options ...string) error {
 	case errors.As(err, &exit):
 		return Explain(stderr.String(), ReadHost())
 	}
+	return notStarted(err)
+}
+
+// notStarted explains why there is no process of bwrap: this host starts none at
+// all, which firma's own children would meet too, or it is no program.
+func notStarted(err error) error {
+	for _, none := range []error{syscall.EAGAIN, syscall.ENOMEM, syscall.EPERM, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, none) {
+			return fault.Wrap(err, "ChildNotStarted", "the bwrap process could not be started", "check process limits (`ulimit -u`)")
+		}
+	}
 	return fault.Wrap(err, "SandboxSetupFailed", "bwrap could not be started", installFix)
 }
 

@@ -87,7 +87,7 @@ func Start(path string, spec *sandbox.Spec, io Stdio) (*Process, error) {
 	write.Close()
 	if err != nil {
 		read.Close()
-		return nil, p.abandon(fault.Wrap(err, "SandboxSetupFailed", "bwrap could not be started", installFix))
+		return nil, p.abandon(notStarted(err))
 	}
 	go p.collect()
 	return p, nil

@@ -49,6 +49,14 @@ func become(name string, argv []string) error {
 		err = deny([]refusal{{unix.SYS_SOCKET, 2, unix.NETLINK_NETFILTER, false}})
 	case "no-landlock":
 		err = deny([]refusal{{nr: unix.SYS_LANDLOCK_CREATE_RULESET}})
+	case "no-processes": // threads are no matter
+		err = deny([]refusal{{unix.SYS_CLONE, 0, unix.CLONE_VFORK, true}})
+	case "proc-hidden": // the kernel shows a new /proc only to who sees all of an old one
+		err = errors.Join(unix.Mount("/dev/null", "/proc/version", "", unix.MS_BIND, ""), dropAmbient())
+	case "no-cgroups":
+		err = errors.Join(unix.Mount("none", "/sys/fs/cgroup", "tmpfs", 0, ""), dropAmbient())
+	case "no-roots":
+		err = errors.Join(hideRoots(), dropAmbient())
 	case "limit-zero":
 		err = errors.Join(os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0), dropAmbient())
 	case "nested":
@@ -60,6 +68,17 @@ func become(name string, argv []string) error {
 		return err
 	}
 	return unix.Exec(argv[0], argv, os.Environ())
+}
+
+// hideRoots covers the directories that hold root certificates.
+func hideRoots() error {
+	var failed error
+	for _, dir := range []string{"/etc/ssl", "/etc/pki", "/var/lib/ca-certificates"} {
+		if _, err := os.Stat(dir); err == nil {
+			failed = errors.Join(failed, unix.Mount("none", dir, "tmpfs", 0, "mode=0755"))
+		}
+	}
+	return failed
 }
 
 func dropAmbient() error {
@@ -140,5 +159,21 @@ func nested(w *world.World) *syscall.SysProcAttr {
 	}
 	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
 	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
+	return attr
+}
+
+// apart starts a command in a mount namespace of its own, with the right to change it.
+func apart(w *world.World) *syscall.SysProcAttr {
+	const capSysAdmin = 21
+	if os.Geteuid() != 0 {
+		attr := nested(w)
+		attr.Cloneflags |= syscall.CLONE_NEWNS
+		attr.AmbientCaps = []uintptr{capSysAdmin}
+		return attr
+	}
+	attr := &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, AmbientCaps: []uintptr{capSysAdmin}}
+	if w.Account.Ordinary() {
+		attr.Credential = &syscall.Credential{Uid: uint32(w.Account.UID), Gid: uint32(w.Account.GID)}
+	}
 	return attr
 }
