@@ -36,6 +36,8 @@ if [ "$want" = test ]; then
 	need wget wget
 	need perl perl
 	/usr/bin/python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
+	/usr/bin/python3 -c 'import grpc' 2>/dev/null || missing="$missing python3-grpcio"
+	need protoc protobuf-compiler
 	/usr/bin/python3 -c 'import httpx' 2>/dev/null || missing="$missing python3-httpx"
 	/usr/bin/python3 -c 'import h11' 2>/dev/null || missing="$missing python3-h11"
 	perl -MLWP::Protocol::https -e 1 2>/dev/null || missing="$missing liblwp-protocol-https-perl"

@@ -25,7 +25,9 @@ type sidecarOptions struct {
 
 const sidecarLong = `Serve the enforcement pipeline until SIGINT or SIGTERM, as an HTTP proxy of its
 own and for runs that attach (firma run --sidecar tcp://… or unix://…). It needs
-a configuration with a [sidecar] section (docs/sidecar.md).
+a configuration with a [sidecar] section (docs/sidecar.md). With mode = "grpc" in
+[sidecar.interceptor] it answers programs that ask before they call, and carries no
+calls itself (docs/interceptor.md).
 
 At the end it takes no more calls, waits up to drain_timeout for those under way
 and seals its audit log. A second signal cuts the wait short.

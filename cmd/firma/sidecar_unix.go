@@ -100,13 +100,16 @@ func (o *sidecarOptions) alone(s *settings, log *slog.Logger) (sidecar.Options, 
 		Health: firstOf(o.health, os.Getenv("FIRMA_SIDECAR_HEALTH_BIND_ADDR"), defaultHealth),
 		Listen: control.Endpoint{Network: "tcp", Address: firstOf(c.Sidecar.Interceptor.ListenAddr, config.DefaultSidecarListen)},
 	}
-	if c.Sidecar.Interceptor.Mode == config.ModeUnixSocket {
-		opts.Listen = control.Endpoint{Network: "unix", Address: c.Sidecar.Interceptor.SocketPath}
+	x := &c.Sidecar.Interceptor
+	opts.GRPC = x.Mode == config.ModeGRPC
+	if x.Mode == config.ModeUnixSocket || opts.GRPC && x.SocketPath != "" {
+		opts.Listen = control.Endpoint{Network: "unix", Address: x.SocketPath}
 	}
 	var err error
 	if opts.Start, err = instruct.Sidecar(c, ids.New(ids.Sidecar), instruct.Shipped(), c.Sidecar.CapabilitySeed.Paths, place); err != nil {
 		return opts, err
 	}
+	opts.Start.Intercept.Enabled = opts.Start.Intercept.Enabled && !opts.GRPC // it sees no connection to look into
 	if err := useKeptCA(opts.Start, c, place); err != nil {
 		return opts, err
 	}
@@ -120,7 +123,7 @@ func (o *sidecarOptions) alone(s *settings, log *slog.Logger) (sidecar.Options, 
 	if err := o.whose(&opts, c, log); err != nil {
 		return opts, err
 	}
-	if opts.Listen.Network == "tcp" {
+	if opts.Listen.Network == "tcp" && !opts.GRPC {
 		if opts.Secret, err = secretfile.LoadOrCreate(c.AttachSecret(s.state)); err != nil {
 			return opts, err
 		}

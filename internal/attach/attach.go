@@ -29,7 +29,7 @@ const Magic = "FIRMA/1 "
 // Kind says what a connection is for.
 type Kind byte
 
-// The kinds. A reply is Granted or Refused.
+// The kinds. A reply is granted, refused, or says that the Sidecar takes no runs.
 const (
 	Control Kind = 'A'
 	Relay   Kind = 'R'
@@ -38,6 +38,7 @@ const (
 
 	granted Kind = 'K'
 	refused Kind = 'X'
+	noRuns  Kind = 'N'
 )
 
 // HandshakeTimeout bounds the exchange of the first lines.
@@ -125,7 +126,7 @@ func readReply(r io.Reader) (reply, error) {
 	p.text(" ")
 	p.hex(y.value[:])
 	p.text("\n")
-	if !p.ok || y.kind != granted && y.kind != refused {
+	if !p.ok || y.kind != granted && y.kind != refused && y.kind != noRuns {
 		return reply{}, errHeader
 	}
 	return y, nil

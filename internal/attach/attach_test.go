@@ -145,6 +145,7 @@ func TestImpostor(t *testing.T) {
 		want  string
 	}{
 		"guesses":       {func(c net.Conn) { _, _ = c.Write(reply{kind: granted}.append(nil)) }, "SidecarNotAuthentic"},
+		"takes no runs": {func(c net.Conn) { _, _ = ReadHeader(c); TakesNoRuns(c) }, "SidecarTakesNoRuns"},
 		"speaks HTTP":   {func(c net.Conn) { _, _ = c.Write([]byte(strings.Repeat("HTTP/1.1 400 Bad Request\r\n", 9))) }, "SidecarUnreachable"},
 		"hangs up":      {func(net.Conn) {}, "SidecarUnreachable"},
 		"passes it on":  {relay, "SidecarAccessDenied"}, // the proof names the address

@@ -88,6 +88,9 @@ func (r *Run) handshake(ctx context.Context, conn net.Conn, secret string) error
 		return fault.New("SidecarUnreachable", "something answers at "+r.endpoint.String()+", but it is not a firma Sidecar", "check the address")
 	case err != nil:
 		return unreachable(r.endpoint, err)
+	case y.kind == noRuns:
+		return fault.New("SidecarTakesNoRuns", "the Sidecar at "+r.endpoint.String()+" only answers questions over gRPC: it carries no calls",
+			"name a Sidecar whose [sidecar.interceptor] mode is http_proxy or unix_socket, or use --sidecar local")
 	case y.kind == refused:
 		return fault.New("SidecarAccessDenied", "the Sidecar at "+r.endpoint.String()+" does not let this account attach",
 			"use the account that started it, or give both the same file: shared_secret_path in [sidecar.interceptor]")

@@ -86,6 +86,9 @@ func Admit(conn net.Conn, h Header, key Key) error {
 // Refuse tells a client that its connection is not wanted.
 func Refuse(conn net.Conn) { _, _ = conn.Write(reply{kind: refused}.append(nil)) }
 
+// TakesNoRuns tells a run that it can't attach here, whoever it is.
+func TakesNoRuns(conn net.Conn) { _, _ = conn.Write(reply{kind: noRuns}.append(nil)) }
+
 // OwnOrRoot returns an error unless, by what the kernel says, the other end of a
 // unix socket is this account's or root's.
 func OwnOrRoot(conn net.Conn) error {

@@ -54,6 +54,9 @@ func (s *Sidecar) checkInterceptor(d *decoder) {
 	if i.Mode == ModeUnixSocket && i.SocketPath == "" {
 		d.invalid("sidecar.interceptor.mode", "= unix_socket needs socket_path")
 	}
+	if i.Mode == ModeGRPC && i.SocketPath != "" && i.ListenAddr != "" {
+		d.invalid("sidecar.interceptor.socket_path", "is set together with listen_addr: in mode grpc, keep one")
+	}
 	if _, err := netip.ParseAddrPort(i.ListenAddr); i.ListenAddr != "" && err != nil {
 		d.invalid("sidecar.interceptor.listen_addr", "= %s is not an address and a port such as %s", printable(i.ListenAddr), DefaultSidecarListen)
 	}

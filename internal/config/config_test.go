@@ -185,6 +185,7 @@ func TestRefused(t *testing.T) {
 		{"enum", "f.toml", "[sidecar]\nmode = \"loose\"\n", "ConfigValidation", `sidecar.mode is "enforce", not loose`},
 		{"later word", "f.toml", "[sidecar]\nmode = \"monitor\"\n", "ConfigValidation", `is not built in this version; there is "enforce"`},
 		{"unbuilt key", "f.toml", "[sidecar.secret_gateway]\nx = true\n", "ConfigValidation", "sidecar.secret_gateway is not built in this version: secret mediation"},
+		{"two places", "f.toml", "[sidecar.interceptor]\nmode = \"grpc\"\nlisten_addr = \"127.0.0.1:1\"\nsocket_path = \"/s\"\n", "ConfigValidation", "socket_path is set together with listen_addr"},
 		{"half a pair", "f.toml", "[sidecar.interceptor.https_mitm]\nca_cert_path = \"a\"\n", "ConfigValidation", "ca_cert_path and ca_key_path are set together"},
 		{"nothing to look into", "f.toml", "[sidecar.interceptor.https_mitm]\nintercept_hosts = []\n", "ConfigValidation", "set enabled = false"},
 		{"pattern", "f.toml", "[sidecar.interceptor.https_mitm]\nbypass_hosts = [\"a.test\", \"a*.test\"]\n", "ConfigValidation", "bypass_hosts[1] = a*.test is no host"},

@@ -15,6 +15,7 @@ const (
 const (
 	ModeHTTPProxy  = "http_proxy"
 	ModeUnixSocket = "unix_socket"
+	ModeGRPC       = "grpc"
 )
 
 // Reload reports whether rewritten seeds are taken while running.

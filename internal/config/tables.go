@@ -175,9 +175,9 @@ type Connector struct {
 // Interceptor is about the agent's connections. Where to listen is for a Sidecar
 // that was started by hand; a run's own serves the sandbox's sockets.
 type Interceptor struct {
-	Mode         string   `toml:"mode" default:"http_proxy" enum:"http_proxy unix_socket" later:"grpc"` // "": http_proxy
-	ListenAddr   string   `toml:"listen_addr" default:"127.0.0.1:8080"`                                 // for http_proxy
-	SocketPath   string   `toml:"socket_path" path:"yes"`                                               // for unix_socket
+	Mode         string   `toml:"mode" default:"http_proxy" enum:"grpc http_proxy unix_socket"` // "": http_proxy
+	ListenAddr   string   `toml:"listen_addr" default:"127.0.0.1:8080"`                         // for http_proxy and grpc
+	SocketPath   string   `toml:"socket_path" path:"yes"`                                       // for unix_socket; for grpc in place of listen_addr
 	DrainTimeout Duration `toml:"drain_timeout" default:"30s" older:"drain_timeout_secs" zero:"no"`
 
 	// SharedSecretPath is the file whose content a run must know to attach over

@@ -174,7 +174,7 @@ func (d *standalone) welcome(ctx context.Context, line *attach.Guest) (*guest, e
 		err = g.serve(d.side.life, e)
 	}
 	if err == nil {
-		d.share.Join(g.relay, g.proxy.Conns)
+		d.share.Join(g.relay, g.front.Conns)
 		d.share.Join(g.dns, func() int { return 0 }) // what is accepted, the resolver bounds
 	}
 	g.mu.Unlock() // taken by seat

@@ -21,6 +21,13 @@ import (
 	"firma/internal/sidecar/resolver"
 )
 
+// front is what answers the session's clients.
+type front interface {
+	Serve(context.Context, net.Listener) error
+	Drain(context.Context) error
+	Conns() int
+}
+
 // identity is whose calls a session decides.
 type identity struct{ sandbox, session, agent string }
 
@@ -33,7 +40,8 @@ type session struct {
 	tokens func() *capability.Set
 
 	enforcer *enforce.Enforcer
-	proxy    *proxy.Server
+	front    front
+	proxy    *proxy.Server // the front; nil where it is the gRPC hook
 
 	destinations *capture.Destinations // of captured connections; nil: none are
 
@@ -79,13 +87,15 @@ type authority struct {
 // Tokens returns the session's capabilities.
 func (a authority) Tokens() *capability.Set { return a.tokens() }
 
-// entrances are where a session's calls come in. proxy is always there, dnsTCP
-// where there is a sandbox; dns and captured6 only where the sandbox's own sockets
-// are served, captured where connections that were meant for somebody else come.
+// entrances are where a session's calls come in. Either proxy is there or questions,
+// which are asked over gRPC; dnsTCP where there is a sandbox; dns and captured6 only
+// where the sandbox's own sockets are served, captured where connections that were
+// meant for somebody else come.
 type entrances struct {
-	proxy, dnsTCP, captured, captured6 net.Listener
-	dns                                net.PacketConn
-	six                                bool // captured has those over IPv6, too
+	proxy, questions            net.Listener
+	dnsTCP, captured, captured6 net.Listener
+	dns                         net.PacketConn
+	six                         bool // captured has those over IPv6, too
 }
 
 // serve starts answering on the entrances, which it takes over. It returns at once.
@@ -102,6 +112,9 @@ func (s *session) serve(ctx context.Context, e entrances) error {
 		Table: c.table, DefaultProtected: c.start.DefaultProtected,
 		Authority: authority{c.state, s.tokens}, Audit: c.audit, Literals: literals{c.egress}, Skew: c.start.Skew, Log: c.log,
 	})
+	if e.questions != nil {
+		return s.serveQuestions(ctx, e.questions)
+	}
 	cfg := limited(proxy.Config{Enforcer: s.enforcer, Dialer: c.egress, Log: c.log, Memory: allowance.New(cmp.Or(c.start.Limits.Memory, defaultMemory))}, &c.start.Limits)
 	if err := s.lookInside(&cfg); err != nil {
 		return err
@@ -116,6 +129,7 @@ func (s *session) serve(ctx context.Context, e entrances) error {
 	if s.proxy, err = proxy.New(cfg); err != nil {
 		return err
 	}
+	s.front = s.proxy
 	s.task("proxy", func() error { return s.proxy.Serve(ctx, e.proxy) })
 	s.tasks.Go(func() { s.recheck(ctx) })
 	if names != nil {
@@ -209,8 +223,8 @@ const drainTime = 2 * time.Second
 // close ends the session and records its end: calls under way have until ctx ends.
 // The summary lacks what only the sealed log knows.
 func (s *session) close(ctx context.Context, end control.End) (*control.Summary, error) {
-	if s.proxy != nil {
-		_ = s.proxy.Drain(ctx)
+	if s.front != nil {
+		_ = s.front.Drain(ctx)
 	}
 	s.stop()
 	s.tasks.Wait()

@@ -32,6 +32,7 @@ type Options struct {
 	Policies     []byte
 
 	Listen control.Endpoint // where it serves
+	GRPC   bool             // it answers questions there, and carries no calls
 	Health string           // "ip:port" of GET /healthz
 	Secret string           // what runs on TCP must know to attach
 	Drain  time.Duration    // how long calls under way may take at the end
@@ -146,6 +147,9 @@ func (d *standalone) serve() error {
 	var err error
 	info := map[string]any{"mode": "standalone", "sidecar": d.o.Start.SandboxID, "default_protected": d.o.Start.DefaultProtected,
 		"rules": d.side.table.Len(), "listen": d.listen.Addr().String()}
+	if d.o.GRPC {
+		info["interceptor"] = "grpc"
+	}
 	d.direct, err = d.side.open(identity{session: d.o.Session, agent: d.o.Agent}, info)
 	if err != nil {
 		return err
@@ -153,12 +157,17 @@ func (d *standalone) serve() error {
 	d.direct.tokens = d.side.staged
 	d.share = intake.NewShare(cmp.Or(d.o.Start.Limits.MaxTotal, maxTotal))
 	port := intake.NewQueue()
-	if err := d.direct.serve(d.side.life, entrances{proxy: port}); err != nil {
+	in := intake.Config{Direct: func(c net.Conn) { port.Put(c) }, Guest: d.attend, Secret: d.o.Secret, Log: d.log}
+	e := entrances{proxy: port}
+	if d.o.GRPC {
+		e, in.Guest = entrances{questions: port}, nil
+	}
+	if err := d.direct.serve(d.side.life, e); err != nil {
 		return err
 	}
-	d.share.Join(port, d.direct.proxy.Conns)
+	d.share.Join(port, d.direct.front.Conns)
 	d.side.begin()
-	d.intake = intake.New(intake.Config{Direct: func(c net.Conn) { port.Put(c) }, Guest: d.attend, Secret: d.o.Secret, Log: d.log})
+	d.intake = intake.New(in)
 	d.side.tasks.Go(func() {
 		if err := d.intake.Serve(d.side.life, d.listen); err != nil {
 			d.broken <- err

@@ -55,6 +55,21 @@ func compare(t *testing.T, fresh, committed string) {
 	}
 }
 
+// TestDocumentedFile: the file that users generate clients from is the one we use.
+func TestDocumentedFile(t *testing.T) {
+	source, err := os.ReadFile("proto/firma/interceptor/v1/hook.proto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/interceptor.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(page, []byte("```proto\n"+string(source)+"```\n")) {
+		t.Error("docs/interceptor.md does not have proto/firma/interceptor/v1/hook.proto as it is")
+	}
+}
+
 func body(src []byte) []byte {
 	_, after, _ := bytes.Cut(src, []byte("\npackage "))
 	return after

@@ -2,6 +2,9 @@
 // first: the service firma.interceptor.v1.InterceptorHook. It decides and records;
 // what the caller then does is not in its hands, which makes it the weakest way
 // in. The others carry out what they decide.
+//
+// Whatever is not a whole question that was allowed is no permission: what can't be
+// read is refused and recorded, what there is no room for is an error.
 package hook
 
 import (
@@ -11,38 +14,55 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
 
-	"firma/internal/gitpush"
-	"firma/internal/intent"
-	"firma/internal/sidecar/field"
 	"firma/internal/sidecar/proxy"
 	"firma/internal/verdict"
 	"firma/internal/wire/interceptorv1"
 	"firma/internal/wire/interceptorv1/interceptorv1connect"
 )
 
-// maxMessage bounds one question, in bytes: the contract's largest body and a
-// header block.
-const maxMessage = 4<<20 + 256<<10
+// The bounds of questions.
+const (
+	maxMessage   = 4<<20 + 256<<10 // bytes of one: the contract's largest body, and a head
+	maxQuestions = 4096            // at once
+	maxHeld      = 64 << 20        // bytes of all at once
+	maxStreams   = 100             // at once on one connection
+	maxHeader    = 16 << 10        // bytes of gRPC's own header
+	readTime     = 30 * time.Second
+	answerTime   = 45 * time.Second // from the header, reading included
+)
 
-// Transport is what the audit log calls malformed questions.
+// The defaults of Config.
+const (
+	defaultConns = 4096
+	defaultIdle  = 5 * time.Minute
+)
+
+// transport is what the audit log calls malformed questions.
 const transport = "grpc"
 
-// Config is what New needs. All fields but Log are required.
+// Config is what New needs. Enforcer and Session are required.
 type Config struct {
-	Enforcer proxy.Enforcer
-	Session  string // whose calls these are; questions may name no other
-	Log      *slog.Logger
+	Enforcer    proxy.Enforcer
+	Session     string        // whose calls these are; questions may name no other
+	MaxConns    int           // further ones wait; 0: 4096
+	IdleTimeout time.Duration // of a connection without questions; 0: 5m
+	Log         *slog.Logger
 }
 
-// Server answers questions over gRPC, gRPC-Web and Connect, without TLS. It is
-// safe for concurrent use.
+// Server answers questions over gRPC, on HTTP/2 without TLS and nothing else: what a
+// browser can send is not understood. It is safe for concurrent use.
 type Server struct {
-	cfg  Config
-	http *http.Server
+	cfg     Config
+	http    *http.Server
+	handler http.Handler
+	errors  *connect.ErrorWriter
+	room    *room
+	conns   atomic.Int64
 }
 
 // New returns a server for one session.
@@ -53,14 +73,20 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg}
-	mux := http.NewServeMux()
-	mux.Handle(interceptorv1connect.NewInterceptorHookHandler(s, connect.WithReadMaxBytes(maxMessage)))
-	s.http = &http.Server{
-		Handler: mux, ReadHeaderTimeout: 15 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 64 << 10,
-		Protocols: new(http.Protocols), ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+	if cfg.MaxConns <= 0 {
+		cfg.MaxConns = defaultConns
 	}
-	s.http.Protocols.SetHTTP1(true)
+	if cfg.IdleTimeout <= 0 {
+		cfg.IdleTimeout = defaultIdle
+	}
+	s := &Server{cfg: cfg, room: newRoom(maxQuestions, maxHeld), errors: connect.NewErrorWriter()}
+	// Compressed questions are refused: their size shows only when it is held.
+	_, s.handler = interceptorv1connect.NewInterceptorHookHandler(s, connect.WithReadMaxBytes(maxMessage), connect.WithCompression("gzip", nil, nil))
+	s.http = &http.Server{
+		Handler: s, ReadTimeout: readTime, WriteTimeout: answerTime, IdleTimeout: cfg.IdleTimeout, MaxHeaderBytes: maxHeader,
+		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+	}
 	s.http.Protocols.SetUnencryptedHTTP2(true)
 	return s, nil
 }
@@ -69,30 +95,63 @@ func New(cfg Config) (*Server, error) {
 // returns nil.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	defer context.AfterFunc(ctx, func() { s.http.Close() })()
+	ln = newBounded(ln, s.cfg.MaxConns, func(n int) { s.conns.Add(int64(n)) })
 	if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
 }
 
-// Drain takes no more questions and waits for those under way until ctx ends.
+// Conns is how many connections are open.
+func (s *Server) Conns() int { return int(s.conns.Load()) }
+
+// Drain takes no more questions and waits for those under way, until ctx ends: then
+// they are cut. When it returns, nothing more is decided.
 func (s *Server) Drain(ctx context.Context) error {
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		s.http.Close()
 	}
+	s.room.close()
 	return err
+}
+
+// question says how far one came.
+type question struct{ asked bool }
+
+type questionKey struct{}
+
+// ServeHTTP lets through what may be a question, and records what is none.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != interceptorv1connect.InterceptorHookInterceptProcedure {
+		http.NotFound(w, r) // gRPC's UNIMPLEMENTED
+		return
+	}
+	if err := s.room.enter(); err != nil {
+		_ = s.errors.Write(w, r, err)
+		return
+	}
+	b, q := &body{ReadCloser: r.Body, room: s.room}, &question{}
+	defer func() { s.room.leave(b.held) }()
+	r.Body = b
+	if t := r.Header.Get("Content-Type"); t != "application/grpc" && t != "application/grpc+proto" {
+		w.WriteHeader(http.StatusUnsupportedMediaType)
+	} else {
+		s.handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), questionKey{}, q)))
+	}
+	if !q.asked && !b.full && r.Context().Err() == nil {
+		s.malformed(r.Context(), "it is not one whole question in gRPC, or a larger one than 4.25 MiB")
+	}
 }
 
 // Intercept decides one call. Only a failure to answer at all is an error.
 func (s *Server) Intercept(ctx context.Context, in *connect.Request[interceptorv1.InterceptRequest]) (*connect.Response[interceptorv1.InterceptResponse], error) {
+	if q, ok := ctx.Value(questionKey{}).(*question); ok {
+		q.asked = true
+	}
 	d := s.decide(ctx, in.Msg)
 	out := &interceptorv1.InterceptResponse{Allowed: d.Outcome == verdict.Allow}
-	switch {
-	case out.Allowed:
-	case d.Outcome == verdict.Modify: // a change that nobody here can make
-		out.Reason = text(verdict.PolicyDenied, "the policies allow this call only without the headers "+strings.Join(d.RedactHeaders, ", "))
-	default:
+	if !out.Allowed {
 		out.Reason = text(d.Reason, d.Detail)
 	}
 	return connect.NewResponse(out), nil
@@ -116,74 +175,23 @@ func (s *Server) decide(ctx context.Context, q *interceptorv1.InterceptRequest) 
 	if err != nil {
 		return s.malformed(ctx, err.Error())
 	}
-	return s.cfg.Enforcer.Enforce(ctx, c)
-}
-
-func (s *Server) malformed(ctx context.Context, detail string) verdict.Decision {
-	d := s.cfg.Enforcer.Malformed(ctx, transport, detail)
-	d.Outcome = verdict.Deny // whatever it says, there is nothing to allow
-	if d.Reason == verdict.None {
-		d.Reason, d.Detail = verdict.MalformedRequest, detail
+	d := s.cfg.Enforcer.Enforce(ctx, c)
+	if d.Outcome == verdict.Modify { // a change that nobody here can make
+		d = s.cfg.Enforcer.Refuse(ctx, c, d, verdict.PolicyDenied, "the policies allow this call only without the headers "+strings.Join(d.RedactHeaders, ", "))
+		return denied(d, verdict.PolicyDenied, "")
 	}
 	return d
 }
 
-// call is the canonical form of what the caller would send.
-func call(q *interceptorv1.InterceptRequest) (*intent.Call, error) {
-	c, err := canonical(q)
-	if err != nil {
-		return nil, why(err)
-	}
-	for name, value := range q.Headers {
-		switch {
-		case strings.EqualFold(name, "host"):
-			if host, port, err := intent.SplitHostPort(value); err != nil || host != c.Host || port != 0 && port != c.Port {
-				return nil, errors.New("the Host header and the host are different")
-			}
-		case field.Override(name):
-			if err := c.SetOverride(value); err != nil {
-				return nil, why(err)
-			}
-		case field.Ours(name):
-			return nil, errors.New("a header asks for another host or path, or is firma's own")
-		}
-	}
-	if c.IsPush() {
-		if err := readPush(&c, q.Body); err != nil {
-			return nil, err
-		}
-	}
-	return &c, nil
+func (s *Server) malformed(ctx context.Context, detail string) verdict.Decision {
+	return denied(s.cfg.Enforcer.Malformed(ctx, transport, detail), verdict.MalformedRequest, detail)
 }
 
-// readPush reads what a git push asks for, which decides what the call is.
-func readPush(c *intent.Call, body []byte) error {
-	updates, done, err := gitpush.Parse(body)
-	var e *gitpush.Error
-	switch {
-	case errors.As(err, &e):
-		return errors.New("the commands of a git push are malformed: " + e.Why)
-	case !done:
-		return errors.New("the commands of a git push are not complete")
+// denied is d where there is nothing to allow, whatever it says.
+func denied(d verdict.Decision, reason verdict.Reason, detail string) verdict.Decision {
+	d.Outcome = verdict.Deny
+	if d.Reason == verdict.None {
+		d.Reason, d.Detail = reason, detail
 	}
-	c.Push = &intent.Push{Updates: updates}
-	return nil
-}
-
-func canonical(q *interceptorv1.InterceptRequest) (intent.Call, error) {
-	if q.Method == http.MethodConnect {
-		return intent.FromAuthority(q.Host)
-	}
-	if q.IsHttps {
-		return intent.FromOrigin(intent.HTTPS, q.Method, q.Host, q.Path)
-	}
-	return intent.FromOrigin(intent.HTTP, q.Method, q.Host, q.Path)
-}
-
-func why(err error) error {
-	var e *intent.Error
-	if errors.As(err, &e) {
-		return errors.New(e.Why)
-	}
-	return err
+	return d
 }

@@ -25,10 +25,10 @@ const (
 	firstByte  = 5 * time.Minute // how long a client may connect ahead of its first request
 )
 
-// Config is what New needs; all fields but Waiting are required.
+// Config is what New needs; all fields but Guest and Waiting are required.
 type Config struct {
 	Direct func(net.Conn)                       // takes a client of the port itself
-	Guest  func(context.Context, *attach.Guest) // serves an attached run; returns at its end
+	Guest  func(context.Context, *attach.Guest) // serves an attached run; returns at its end; nil: no run attaches
 	Secret string                               // what runs on TCP must know; "" refuses them
 	Log    *slog.Logger
 
@@ -191,6 +191,10 @@ func (i *Intake) admit(conn net.Conn) (*attach.Guest, error) {
 	h, err := attach.ReadHeader(conn)
 	if err != nil {
 		return nil, err
+	}
+	if h.Kind == attach.Control && i.cfg.Guest == nil {
+		attach.TakesNoRuns(conn)
+		return nil, errors.New("a run wanted to attach, which this mode of the interceptor does not allow")
 	}
 	if h.Kind == attach.Control {
 		return attach.Greet(conn, h, i.cfg.Secret)

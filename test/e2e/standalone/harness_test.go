@@ -138,9 +138,14 @@ type process struct {
 // the test.
 func (s *stage) start(state string, env []string, args ...string) *process {
 	s.t.Helper()
+	return s.startCommand(s.command(state, env, args...))
+}
+
+func (s *stage) startCommand(c world.Command) *process {
+	s.t.Helper()
 	p := &process{t: s.t, out: transcript.New(), err: transcript.New(), over: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
-	p.cmd = s.Prepare(ctx, s.command(state, env, args...))
+	p.cmd = s.Prepare(ctx, c)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
 	var err error
 	p.in, err = p.cmd.StdinPipe()
