@@ -3,6 +3,7 @@ package localexec
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	contract "firma/internal/localexec"
+	"firma/internal/testkit/account"
+	"firma/internal/testkit/world"
 )
 
 const allow = `{"decision":"allow"}` + "\n"
@@ -118,6 +121,23 @@ var wrongAnswers = []wrong{
 	{"not UTF-8", says(`{"decision":"allow","reason":"` + "\xff" + `"}` + "\n"), "it is not one line of UTF-8"},
 	{"a carriage return", says(`{"decision":"allow"}` + "\r\n"), "it is not one line of UTF-8"},
 	{"HTTP", says("HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n" + allow), "sent more than the one line"},
+	{"HTTP that leads elsewhere", says("HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/allow\r\nContent-Length: 0\r\n\r\n"), "sent more than the one line"},
+	{"HTTP of another type", says("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>allow</html>\n"), "sent more than the one line"},
+	{"a decision in a decision", says(`{"decision":{"decision":"allow"}}` + "\n"), "decision: it is not a string"},
+	{"a decision in something else", says(`{"result":{"decision":"allow"}}` + "\n"), `unknown key "result"`},
+	{"deep nesting", says(`{"decision":` + strings.Repeat("[", 7000) + strings.Repeat("]", 7000) + "}\n"), "something that is not an answer"},
+	{"a decision with a space", says(`{"decision":"allow "}` + "\n"), `a decision that has no meaning: "allow "`},
+	{"a decision of look-alikes", says(`{"decision":"аllow"}` + "\n"), "a decision that has no meaning: "},
+	{"a key by escapes and as it is", says(`{"decision":"deny","\u0064ecision":"allow"}` + "\n"), `"decision" appears twice`},
+	{"its own question", func(c net.Conn, r contract.Request) {
+		again, _ := r.Line()
+		_, _ = c.Write(again)
+	}, "something that is not an answer"},
+	{"an answer, later another", func(c net.Conn, _ contract.Request) {
+		_, _ = io.WriteString(c, allow)
+		untilLeft(c)
+		_, _ = io.WriteString(c, allow)
+	}, "sent more than the one line"},
 	{"TLS bytes", says("\x15\x03\x01\x00\x02\x02\x46\n"), "it is not a JSON object"},
 	{"a TLS server", func(c net.Conn, r contract.Request) {
 		again, _ := r.Line()
@@ -182,6 +202,53 @@ func TestNoGateThere(t *testing.T) {
 			if !strings.Contains(r.Stderr, "can't be reached") {
 				t.Errorf("%s: %s", name, r.Stderr)
 			}
+		}
+	})
+}
+
+// TestWrongAnswersByTCP: a gate that is reached by TCP is believed no more.
+func TestWrongAnswersByTCP(t *testing.T) {
+	everyone(t, func(t *testing.T, s *stage) {
+		for _, w := range []wrong{
+			{"reset", func(c net.Conn, _ contract.Request) { _ = c.(*net.TCPConn).SetLinger(0) }, ""},
+			{"reset in the middle", func(c net.Conn, _ contract.Request) {
+				_, _ = io.WriteString(c, allow[:12])
+				_ = c.(*net.TCPConn).SetLinger(0)
+			}, ""},
+			{"reset behind the line", func(c net.Conn, _ contract.Request) {
+				_, _ = io.WriteString(c, allow)
+				_ = c.(*net.TCPConn).SetLinger(0)
+			}, ""},
+			{"silence", func(c net.Conn, _ contract.Request) { untilLeft(c) }, "did not answer within 500ms"},
+			{"deny", says(`{"decision":"deny"}` + "\n"), "refused /usr/bin/touch"},
+			{"junk after the line", says(allow + "x"), "sent more than the one line"},
+		} {
+			t.Run(w.name, func(t *testing.T) {
+				s := &stage{s.World, t}
+				s.wantRefused(t, s.run(play{config: s.gate("tcp", w.serve).config()}), w.want)
+			})
+		}
+	})
+}
+
+// TestGateOfAnotherAccount: a Sidecar's gate that another account runs does not
+// answer this one; it is not taken for an answer.
+func TestGateOfAnotherAccount(t *testing.T) {
+	all, err := account.All()
+	must(t, err)
+	if len(all) < 2 {
+		t.Skip("one account only")
+	}
+	everyone(t, func(t *testing.T, s *stage) {
+		for _, other := range all {
+			if other.UID == s.Account.UID || s.Account.UID == 0 {
+				continue // root may ask everybody
+			}
+			theirs := &stage{world.New(t, other), t}
+			flag := theirs.alone("allow")
+			socket := strings.TrimSuffix(strings.TrimPrefix(flag, "unix://"), "s.sock") + "s-tools.sock"
+			must(t, errors.Join(os.Chmod(filepath.Dir(socket), 0o755), os.Chmod(socket, 0o666)))
+			s.wantRefused(t, s.run(play{config: (&gate{endpoint: "unix:" + socket}).config()}), "")
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -139,6 +140,16 @@ var allowAll = []byte{0x06, 0, 0, 0, 0, 0, 0xff, 0x7f}
 // headed begins with the check of the architecture and then allows everything.
 func (b *bench) headed() []byte { return append(bytes.Clone(b.filter[:24]), allowAll...) }
 
+// Two architectures as a filter compares them, AUDIT_ARCH_X86_64 and
+// AUDIT_ARCH_AARCH64, this one's first.
+var own, foreign = func() ([]byte, []byte) {
+	x86, arm := []byte{0x3e, 0, 0, 0xc0}, []byte{0xb7, 0, 0, 0xc0}
+	if runtime.GOARCH == "arm64" {
+		return arm, x86
+	}
+	return x86, arm
+}()
+
 func TestTampering(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -175,6 +186,32 @@ func TestTampering(t *testing.T) {
 		{"filter a pipe", func(t *testing.T, b *bench) {
 			b.replace(t, "policy.bpf", func(p, _ string) error { return syscall.Mkfifo(p, 0o600) })
 		}, "SeccompArtifactTampered", "not a regular file"},
+		{"metadata a pipe", func(t *testing.T, b *bench) {
+			b.replace(t, "policy.metadata.json", func(p, _ string) error { return syscall.Mkfifo(p, 0o600) })
+		}, "SeccompArtifactTampered", "not a regular file"},
+		{"filter a directory", func(t *testing.T, b *bench) {
+			b.replace(t, "policy.bpf", func(p, _ string) error { return os.Mkdir(p, 0o700) })
+		}, "SeccompArtifactTampered", "not a regular file"},
+		{"artifact a file", func(t *testing.T, b *bench) {
+			b.replace(t, ".", func(p, _ string) error { return os.WriteFile(p, nil, 0o600) })
+		}, "SeccompArtifactTampered", "not a directory"},
+		{"filter longer", func(t *testing.T, b *bench) {
+			b.write(t, "policy.bpf", append(bytes.Clone(b.filter), allowAll...))
+		}, "SeccompArtifactTampered", "policy.bpf: checksum"},
+		{"filter empty", func(t *testing.T, b *bench) { b.write(t, "policy.bpf", nil) }, "SeccompArtifactTampered", "policy.bpf: checksum"},
+		{"filter of another architecture, checksum and all", func(t *testing.T, b *bench) {
+			f := bytes.Clone(b.filter)
+			i := bytes.Index(f, own)
+			if i < 0 {
+				t.Fatal("the filter does not name its architecture")
+			}
+			copy(f[i:], foreign)
+			b.forge(t, f)
+		}, "SeccompArtifactTampered", ""},
+		{"an older version of the policy", func(t *testing.T, b *bench) { b.key(t, "policy_version", "0") }, "SeccompArtifactTampered", "metadata key policy_version"},
+		{"metadata cut", func(t *testing.T, b *bench) { must(t, os.Truncate(b.in("policy.metadata.json"), 30)) }, "SeccompArtifactTampered", "not a JSON object"},
+		{"artifact writable for its group", func(t *testing.T, b *bench) { must(t, os.Chmod(b.leaf, 0o770)) }, "SeccompArtifactTampered", "mode"},
+		{"filter writable for its group", func(t *testing.T, b *bench) { must(t, os.Chmod(b.in("policy.bpf"), 0o620)) }, "SeccompArtifactTampered", "policy.bpf: mode"},
 		{"filter writable for all", func(t *testing.T, b *bench) { must(t, os.Chmod(b.in("policy.bpf"), 0o666)) }, "SeccompArtifactTampered", "policy.bpf: mode"},
 		{"metadata writable for its group", func(t *testing.T, b *bench) { must(t, os.Chmod(b.in("policy.metadata.json"), 0o660)) }, "SeccompArtifactTampered", "policy.metadata.json: mode"},
 		{"artifact writable for all", func(t *testing.T, b *bench) { must(t, os.Chmod(b.leaf, 0o777)) }, "SeccompArtifactTampered", "mode"},
