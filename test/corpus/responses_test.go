@@ -2,6 +2,7 @@ package corpus
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -9,8 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 // answered is an origin's answer and what the agent must make of it.
@@ -143,13 +142,13 @@ func (b *bench) ask(t *testing.T, way, path string, a answered) {
 func (b *bench) fetch(t *testing.T, way, method, path string) (int, string, string) {
 	t.Helper()
 	if way == "http2" {
-		tr := &http2.Transport{}
-		cc, err := tr.NewClientConn(b.intercepted(t, "a.test", "h2"))
-		must(t, err)
-		defer cc.Close()
+		tr := &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
+			return b.intercepted(t, "a.test", "h2"), nil
+		}}
+		defer tr.CloseIdleConnections()
 		req, err := http.NewRequest(method, "https://a.test"+path, nil)
 		must(t, err)
-		res, err := cc.RoundTrip(req)
+		res, err := tr.RoundTrip(req)
 		return read(res, err)
 	}
 	var nc net.Conn

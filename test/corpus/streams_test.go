@@ -34,7 +34,6 @@ func clientHello(t *testing.T, name string) string {
 type stream struct {
 	name, to, first string
 	arrives         bool // the bytes themselves, in a tunnel
-	denied          int  // at least one, if they do not
 }
 
 // TestStreams: a tunnel carries what its name says, and a stream that is looked
@@ -208,12 +207,10 @@ func TestWebSockets(t *testing.T) {
 		}
 		f := func(first byte, payload string) string { return frame(first, payload, mask) }
 		long := func(first byte, form string) string { // a length in a given form
-			s := string([]byte{first}) + form
 			if mask != nil {
-				s = s[:1] + string(rune(0)) + s[2:]
-				s = string([]byte{first, form[0] | 0x80}) + form[1:] + string(mask)
+				return string([]byte{first, form[0] | 0x80}) + form[1:] + string(mask)
 			}
-			return s
+			return string([]byte{first}) + form
 		}
 		hi := f(0x81, "hi")
 		for _, c := range []struct{ name, pass, bad string }{
