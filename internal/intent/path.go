@@ -95,7 +95,10 @@ func resolveDots(p []byte) (string, error) {
 	trailing := false
 	for seg := range bytes.SplitSeq(p[1:], []byte("/")) {
 		trailing = true
-		if err := checkEncodedSlashes(seg); err != nil {
+		if err := checkEncodedSlashes(seg, encodedSlash); err != nil {
+			return "", err
+		}
+		if err := checkTwice(seg); err != nil {
 			return "", err
 		}
 		switch name, params := cutParams(seg); {
@@ -119,12 +122,12 @@ func resolveDots(p []byte) (string, error) {
 }
 
 // checkEncodedSlashes refuses a segment that falls apart into something other than
-// names when its encoded slashes are decoded.
-func checkEncodedSlashes(seg []byte) error {
-	if !bytes.Contains(seg, encodedSlash) {
+// names when its encoded slashes, spelt as slash, are decoded.
+func checkEncodedSlashes(seg, slash []byte) error {
+	if !bytes.Contains(seg, slash) {
 		return nil
 	}
-	for part := range bytes.SplitSeq(seg, encodedSlash) {
+	for part := range bytes.SplitSeq(seg, slash) {
 		if name, _ := cutParams(part); name == "" || name == "." || name == ".." {
 			return refuse("the path has an encoded slash beside a slash, a dot segment or nothing")
 		}
@@ -132,7 +135,41 @@ func checkEncodedSlashes(seg []byte) error {
 	return nil
 }
 
-var encodedSlash = []byte("%2F")
+var (
+	encodedSlash = []byte("%2F")
+	plainSlash   = []byte("/")
+	percent      = []byte("%25")
+)
+
+// checkTwice refuses what only makes sense for a server that decodes twice: an
+// encoded percent sign before the digits of a character that nobody needs to
+// encode, of a backslash or of a control character, and dot segments between
+// slashes encoded so. Other characters do occur: Jenkins names branches like
+// "a%252Fb".
+func checkTwice(seg []byte) error {
+	i := bytes.Index(seg, percent)
+	if i < 0 {
+		return nil
+	}
+	once := make([]byte, 0, len(seg))
+	for ; i >= 0; i = bytes.Index(seg, percent) {
+		once = append(once, seg[:i]...)
+		for seg = seg[i+len(percent):]; bytes.HasPrefix(seg, percent[1:]); { // and more than twice
+			seg = seg[2:]
+		}
+		b, n := byte('%'), 0
+		if len(seg) >= 2 {
+			if c, _, err := nextByte("%" + string(seg[:2])); err == nil {
+				b, n = c, 2
+			}
+		}
+		if n > 0 && (isUnreserved(b) || b == '\\' || b < ' ' || b == 0x7f) {
+			return refuse("the path is encoded twice")
+		}
+		once, seg = append(once, b), seg[n:]
+	}
+	return checkEncodedSlashes(append(once, seg...), plainSlash)
+}
 
 // Decoded returns the path as a server reads it that decodes encoded slashes, ""
 // when there are none. Whoever judges c.Path judges this too.
