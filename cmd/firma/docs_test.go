@@ -248,22 +248,18 @@ func faultName(c *ast.CallExpr, constants map[string]string) string {
 
 // notProvoked are the errors that no test makes the real program report, and why.
 var notProvoked = map[string]string{
-	"AgentNotRegistered":      "said by Authorities that register agents, which firma's own does not; TestUnusableAnswers of internal/sidecar/uplink plays one",
-	"AgentProfileMismatch":    "likewise",
-	"AuditCheckpointInvalid":  "for programs that check a checkpoint kept elsewhere; internal/audit",
-	"AuditEventInvalid":       "a mistake in firma; internal/audit",
-	"AuditLogExists":          "each start has an identifier of its own; internal/audit",
-	"AuditLogRewritten":       "each log has a name of its own, which no other start repeats; internal/authority",
-	"AuditProofInvalid":       "for programs that check a proof; internal/audit",
-	"AuditUnsupported":        "another platform",
-	"AuthorityRequestRefused": "releases that do not fit; internal/authority",
-	"Internal":                "a mistake in firma",
-	"InvalidAllow":            "refused before as ArgumentInvalid; internal/mapping",
-	"PostureUnknown":          "no command takes the name of a posture yet; internal/policy",
-	"SidecarNotAuthentic":     "needs a listener that copies a Sidecar; internal/attach has one",
-	"SidecarWithoutCapture":   "needs a Sidecar of another release; internal/launch plays one",
-	"StartupFailed":           "for causes that have no name",
-	"UnsupportedPlatform":     "another platform",
+	"AuditCheckpointInvalid": "for programs that check a checkpoint kept elsewhere; internal/audit",
+	"AuditEventInvalid":      "a mistake in firma; internal/audit",
+	"AuditLogExists":         "each start has an identifier of its own; internal/audit",
+	"AuditLogRewritten":      "each log has a name of its own, which no other start repeats; internal/authority",
+	"AuditProofInvalid":      "for programs that check a proof; internal/audit",
+	"AuditUnsupported":       "another platform",
+	"Internal":               "a mistake in firma",
+	"InvalidAllow":           "refused before as ArgumentInvalid; internal/mapping",
+	"PostureUnknown":         "no command takes the name of a posture yet; internal/policy",
+	"SidecarWithoutCapture":  "needs a Sidecar of another release; internal/launch plays one",
+	"StartupFailed":          "for causes that have no name",
+	"UnsupportedPlatform":    "another platform",
 }
 
 // Every error of docs/cli.md is provoked by a test that runs the real program: a
