@@ -144,7 +144,7 @@ func TestReasonsAreDocumented(t *testing.T) {
 var camel = regexp.MustCompile(`^[A-Z][a-z]+([A-Z][a-z]*)+$`)
 
 // notNames look like one, and are not.
-var notNames = map[string]bool{"AppData": true}
+var notNames = map[string]bool{"AppData": true, "KiB": true, "MiB": true, "GiB": true}
 
 // wordsOfTheCode collects every string that is the name of an error or a reason: what
 // fault.New and fault.Wrap are given, itself or as a constant, the constants of
