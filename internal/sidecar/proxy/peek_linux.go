@@ -3,6 +3,7 @@ package proxy
 import (
 	"net"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,12 +23,13 @@ func peek(nc net.Conn) (first byte, known bool) {
 	var b [1]byte
 	err = raw.Read(func(fd uintptr) bool {
 		for {
-			n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-			if err == unix.EINTR {
+			// Not Recvfrom, which also asks for the sender, and allocates it.
+			n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+			if errno == unix.EINTR {
 				continue
 			}
-			known = err == nil && n == 1
-			return err != unix.EAGAIN
+			known = errno == 0 && n == 1
+			return errno != unix.EAGAIN
 		}
 	})
 	return b[0], known && err == nil
