@@ -3,9 +3,11 @@
 package sidecar
 
 import (
+	"cmp"
 	"context"
 	"net"
 
+	"firma/internal/sidecar/allowance"
 	"firma/internal/sidecar/hook"
 )
 
@@ -15,7 +17,8 @@ import (
 func (s *session) serveQuestions(ctx context.Context, ln net.Listener) error {
 	l := &s.side.start.Limits
 	h, err := hook.New(hook.Config{
-		Enforcer: s.enforcer, Session: s.id.session, MaxConns: l.MaxConnections, IdleTimeout: l.IdleTimeout, Log: s.side.log,
+		Enforcer: s.enforcer, Session: s.id.session, MaxConns: l.MaxConnections, IdleTimeout: l.IdleTimeout,
+		Memory: allowance.New(cmp.Or(l.Memory, defaultMemory)), Log: s.side.log,
 	})
 	if err != nil {
 		return err

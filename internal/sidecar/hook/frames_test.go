@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"firma/internal/intent"
+	"firma/internal/sidecar/allowance"
 	"firma/internal/verdict"
 	"firma/internal/wire/interceptorv1"
 	"firma/internal/wire/interceptorv1/interceptorv1connect"
@@ -165,19 +166,22 @@ func TestOtherLanguages(t *testing.T) {
 
 // TestRoom: where there is no room for a question it is not looked at.
 func TestRoom(t *testing.T) {
-	for name, r := range map[string]*room{"questions": newRoom(0, 1<<20), "bytes": newRoom(1, 3)} {
+	for name, w := range map[string]struct {
+		questions int
+		bytes     int64
+	}{"questions": {0, 1 << 20}, "bytes": {1, 3}} {
 		j := &judge{}
-		s, err := New(Config{Enforcer: j, Session: "mine"})
+		s, err := New(Config{Enforcer: j, Session: "mine", Memory: allowance.New(w.bytes)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.room = r
+		s.room = newRoom(w.questions)
 		_, err = client(t, listen(t, s)).Intercept(context.Background(), connect.NewRequest(fine))
 		if connect.CodeOf(err) != connect.CodeResourceExhausted || j.told() != "" {
 			t.Errorf("%s: %v, judged %q", name, err, j.told())
 		}
-		if r.inside != 0 || r.bytes != map[string]int{"questions": 1 << 20, "bytes": 3}[name] {
-			t.Errorf("%s: %d inside, %d bytes left", name, r.inside, r.bytes)
+		if err := s.Drain(context.Background()); err != nil || s.room.inside != 0 || s.cfg.Memory.Used() != 0 {
+			t.Errorf("%s: %v, %d inside, %d bytes held", name, err, s.room.inside, s.cfg.Memory.Used())
 		}
 	}
 }
@@ -306,8 +310,8 @@ func FuzzQuestion(f *testing.F) {
 		r.ProtoMajor, r.ProtoMinor = 2, 0
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, r)
-		if s.room.inside != 0 || s.room.bytes != maxHeld {
-			t.Fatalf("%d inside, %d bytes left", s.room.inside, s.room.bytes)
+		if s.room.inside != 0 || s.cfg.Memory.Used() != 0 {
+			t.Fatalf("%d inside, %d bytes held", s.room.inside, s.cfg.Memory.Used())
 		}
 		if !bytes.Equal(w.Body.Bytes(), frame(0, []byte{8, 1})) {
 			return

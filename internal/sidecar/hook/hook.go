@@ -19,6 +19,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"firma/internal/sidecar/allowance"
 	"firma/internal/sidecar/proxy"
 	"firma/internal/verdict"
 	"firma/internal/wire/interceptorv1"
@@ -29,7 +30,6 @@ import (
 const (
 	maxMessage   = 4<<20 + 256<<10 // bytes of one: the contract's largest body, and a head
 	maxQuestions = 4096            // at once
-	maxHeld      = 64 << 20        // bytes of all at once
 	maxStreams   = 100             // at once on one connection
 	maxHeader    = 16 << 10        // bytes of gRPC's own header
 	readTime     = 30 * time.Second
@@ -39,6 +39,7 @@ const (
 // The defaults of Config.
 const (
 	defaultConns = 4096
+	defaultHeld  = 64 << 20
 	defaultIdle  = 5 * time.Minute
 )
 
@@ -48,9 +49,10 @@ const transport = "grpc"
 // Config is what New needs. Enforcer and Session are required.
 type Config struct {
 	Enforcer    proxy.Enforcer
-	Session     string        // whose calls these are; questions may name no other
-	MaxConns    int           // further ones wait; 0: 4096
-	IdleTimeout time.Duration // of a connection without questions; 0: 5m
+	Session     string           // whose calls these are; questions may name no other
+	MaxConns    int              // further ones wait; 0: 4096
+	IdleTimeout time.Duration    // of a connection without questions; 0: 5m
+	Memory      *allowance.Bytes // what questions may hold together; nil: 64 MiB
 	Log         *slog.Logger
 }
 
@@ -79,7 +81,10 @@ func New(cfg Config) (*Server, error) {
 	if cfg.IdleTimeout <= 0 {
 		cfg.IdleTimeout = defaultIdle
 	}
-	s := &Server{cfg: cfg, room: newRoom(maxQuestions, maxHeld), errors: connect.NewErrorWriter()}
+	if cfg.Memory == nil {
+		cfg.Memory = allowance.New(defaultHeld)
+	}
+	s := &Server{cfg: cfg, room: newRoom(maxQuestions), errors: connect.NewErrorWriter()}
 	// Compressed questions are refused: their size shows only when it is held.
 	_, s.handler = interceptorv1connect.NewInterceptorHookHandler(s, connect.WithReadMaxBytes(maxMessage), connect.WithCompression("gzip", nil, nil))
 	s.http = &http.Server{
@@ -131,8 +136,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = s.errors.Write(w, r, err)
 		return
 	}
-	b, q := &body{ReadCloser: r.Body, room: s.room}, &question{}
-	defer func() { s.room.leave(b.held) }()
+	b, q := &body{ReadCloser: r.Body, held: s.cfg.Memory.Claim()}, &question{}
+	defer s.room.leave()
+	defer b.held.Release()
 	r.Body = b
 	if t := r.Header.Get("Content-Type"); t != "application/grpc" && t != "application/grpc+proto" {
 		w.WriteHeader(http.StatusUnsupportedMediaType)

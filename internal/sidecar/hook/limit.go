@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"connectrpc.com/connect"
+
+	"firma/internal/sidecar/allowance"
 )
 
 // errFull and errEnding answer questions that were not looked at. A caller that
@@ -17,10 +19,9 @@ var (
 	errLarge  = connect.NewError(connect.CodeResourceExhausted, errors.New("the question is larger than 4.25 MiB"))
 )
 
-// room is what the questions under way may take together: their number, and the
-// bytes of them that are held. It is safe for concurrent use.
+// room bounds how many questions are under way. It is safe for concurrent use.
 type room struct {
-	questions, bytes int // what is left
+	questions int
 
 	mu     sync.Mutex
 	inside int // questions
@@ -28,8 +29,8 @@ type room struct {
 	empty  sync.Cond // inside is 0
 }
 
-func newRoom(questions, bytes int) *room {
-	r := &room{questions: questions, bytes: bytes}
+func newRoom(questions int) *room {
+	r := &room{questions: questions}
 	r.empty.L = &r.mu
 	return r
 }
@@ -48,24 +49,13 @@ func (r *room) enter() error {
 	return nil
 }
 
-// leave ends a question, of which held bytes were taken.
-func (r *room) leave(held int) {
+// leave ends a question.
+func (r *room) leave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.bytes += held
 	if r.inside--; r.inside == 0 {
 		r.empty.Broadcast()
 	}
-}
-
-func (r *room) take(bytes int) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if bytes > r.bytes {
-		return false
-	}
-	r.bytes -= bytes
-	return true
 }
 
 // close lets nobody in any more and waits for those under way: what is decided is
@@ -82,22 +72,22 @@ func (r *room) close() {
 // body is one question as it is read.
 type body struct {
 	io.ReadCloser
-	room *room
-	held int  // bytes that were taken
-	full bool // others took what there was
+	held allowance.Claim // of what the session may hold
+	read int             // bytes
+	full bool            // others hold what there is
 }
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
-	if b.held > maxMessage+prefix {
+	if b.read > maxMessage+prefix {
 		return 0, errLarge
 	}
 	n, err := b.ReadCloser.Read(p[:min(len(p), maxRead)])
-	if !b.room.take(n) {
+	b.read += n
+	if !b.held.Hold(b.read) {
 		b.full = true
 		return 0, errFull
 	}
-	b.held += n
 	return n, err
 }
 
