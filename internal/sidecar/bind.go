@@ -21,6 +21,7 @@ func bind(e control.Endpoint) (net.Listener, error) {
 	if e.Network != "unix" {
 		// The accepted sockets inherit it; set one by one it would be four calls each.
 		cfg := net.ListenConfig{KeepAlive: -1, Control: keepAlive}
+		cfg.SetMultipathTCP(false) // Go's default, to which many kernels refuse these options
 		ln, err := cfg.Listen(context.Background(), "tcp", e.Address)
 		return ln, cannotListen(e.Address, "listen_addr", err)
 	}

@@ -47,7 +47,7 @@ func (p *Pair) pump(from int, buf *buffer) bool {
 		case !f.ready:
 			// While much flows there is soon more: looking again costs less than waiting.
 			return f.bulk && i > 0
-		case f.bulk && f.hasPipe():
+		case f.bulk && !p.ends[from].urgent && f.hasPipe():
 			p.splice(from)
 		default:
 			p.copy(from, buf)
@@ -69,8 +69,9 @@ func (p *Pair) copy(from int, buf *buffer) {
 		return
 	}
 	// A read that did not fill the buffer took everything (epoll(7)); what comes
-	// now is a new event. But the end may have been announced already.
-	if f.n < size && !p.ends[from].gone {
+	// now is a new event. But the end may have been announced already, and a read
+	// stops at urgent data.
+	if e := &p.ends[from]; f.n < size && !e.gone && !e.urgent {
 		f.ready = false
 	}
 	f.bulk = f.n >= spliceFrom
@@ -83,7 +84,11 @@ func (p *Pair) copy(from int, buf *buffer) {
 // splice reads a piece into the pipe. Whoever pumps writes it.
 func (p *Pair) splice(from int) {
 	f := &p.flows[from]
-	if p.took(from, p.do(from, fill)) {
+	switch err := p.do(from, fill); {
+	case err == nil && f.n == 0: // the end, or urgent data before it: a read can tell
+		f.bulk = false
+		f.drop()
+	case p.took(from, err):
 		f.left = f.n
 		f.bulk = f.n >= spliceFrom
 	}

@@ -96,7 +96,7 @@ func (l *loop) add(p *Pair) {
 
 // watch has epoll report events of an end, by edges.
 func (l *loop) watch(s slot, at, fd int, events uint32) error {
-	e := unix.EpollEvent{Events: events | unix.EPOLLRDHUP | unix.EPOLLET&(1<<32-1), Fd: s.index<<1 | int32(at), Pad: s.gen}
+	e := unix.EpollEvent{Events: events | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLET&(1<<32-1), Fd: s.index<<1 | int32(at), Pad: s.gen}
 	err := unix.EpollCtl(l.fd, unix.EPOLL_CTL_ADD, fd, &e)
 	if err == unix.EEXIST {
 		err = unix.EpollCtl(l.fd, unix.EPOLL_CTL_MOD, fd, &e)

@@ -41,6 +41,10 @@ type end struct {
 	watch uint32 // what epoll reports of it; 0: nothing yet
 	gone  bool   // its peer sends no more, or it failed
 	err   error  // of the last operation
+
+	// urgent: its peer has sent urgent data. A read stops there, and a splice takes
+	// it for nothing, or for the end.
+	urgent bool
 }
 
 // operation does something with the descriptor of an end.
@@ -153,6 +157,9 @@ func (p *Pair) happened(at int, events uint32) {
 	defer p.mu.Unlock()
 	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		p.ends[at].gone = true
+	}
+	if events&unix.EPOLLPRI != 0 {
+		p.ends[at].urgent = true
 	}
 	if events&^unix.EPOLLOUT != 0 {
 		p.flows[at].ready = true
