@@ -5,7 +5,6 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -36,27 +35,29 @@ type place struct {
 // slot names a place.
 type slot struct{ index, gen int32 }
 
-var loops = sync.OnceValues(func() ([]*loop, error) {
-	var all []*loop
-	for range min(runtime.GOMAXPROCS(0), maxLoops) {
+// loops are those of the process.
+var loops struct {
+	mu   sync.Mutex
+	all  []*loop
+	next int
+}
+
+// pick returns the loop for another pair. A loop that can't be made, since
+// descriptors ran out, is tried again with the next pair.
+func pick() (*loop, error) {
+	loops.mu.Lock()
+	defer loops.mu.Unlock()
+	if len(loops.all) < min(runtime.GOMAXPROCS(0), maxLoops) {
 		l, err := newLoop()
-		if err != nil {
+		switch {
+		case err == nil:
+			loops.all = append(loops.all, l)
+		case len(loops.all) == 0:
 			return nil, err
 		}
-		all = append(all, l)
 	}
-	return all, nil
-})
-
-var next atomic.Uint32
-
-// pick returns the loop for another pair.
-func pick() (*loop, error) {
-	all, err := loops()
-	if err != nil {
-		return nil, err
-	}
-	return all[int(next.Add(1))%len(all)], nil
+	loops.next = (loops.next + 1) % len(loops.all)
+	return loops.all[loops.next], nil
 }
 
 func newLoop() (*loop, error) {

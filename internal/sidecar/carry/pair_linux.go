@@ -51,9 +51,9 @@ type end struct {
 type operation func(p *Pair, at, fd int) error
 
 // New returns what carries between two connections, or nil when they are no plain
-// sockets. done is called once, in some goroutine, when all is over: with the
-// upstream's failure, if that ended it; it must not wait for long. From Receive to
-// then the connections are closed by Cut and by nothing else.
+// sockets. done is called once, in a goroutine of its own, when all is over: with
+// the upstream's failure, if that ended it. From Receive to then the connections
+// are closed by Cut and by nothing else.
 func New(cl, up net.Conn, done func(failure error)) *Pair {
 	p := &Pair{done: done}
 	for i, c := range [...]net.Conn{cl, up} {
@@ -105,27 +105,23 @@ func (p *Pair) Send() {
 	}
 	p.flows[client].on = true
 	if err := p.arm(client, unix.EPOLLIN); err != nil {
-		p.cut(err)
+		p.end(err)
 	}
 }
 
-// Cut ends the pair at once, with failure as the reason. It closes the
-// connections; done is called soon after, in another goroutine. Before Receive it
-// only keeps that from starting.
+// Cut ends the pair at once, with failure as the reason, unless one direction has
+// come to its end in order. It closes the connections; done is called soon after.
+// Before Receive it only keeps that from starting.
 func (p *Pair) Cut(failure error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cut(failure)
-}
-
-func (p *Pair) cut(failure error) {
 	if p.over {
 		return
 	}
-	p.end(failure)
-	if p.loop != nil {
-		go p.finish()
+	if p.once {
+		failure = nil
 	}
+	p.end(failure)
 }
 
 // arm has epoll report events of an end, besides those it reports already; what
@@ -167,46 +163,42 @@ func (p *Pair) happened(at int, events uint32) {
 }
 
 // step carries what there is, up to a bound; true if there is more. It locks p.mu.
-func (p *Pair) step(buf *buffer) bool {
-	more, over := p.pumpBoth(buf)
-	if over {
-		p.finish()
-	}
-	return more
-}
-
-func (p *Pair) pumpBoth(buf *buffer) (more, over bool) {
+func (p *Pair) step(buf *buffer) (more bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.over {
-		return false, false
+		return false
 	}
 	defer func() {
 		if recover() != nil { // one pair, not all
 			p.end(errors.New("carry: panic"))
-			more, over = false, true
+			more = false
 		}
 	}()
 	more = p.pump(client, buf)
 	if !p.over {
 		more = p.pump(upstream, buf) || more
 	}
-	return more && !p.over, p.over
+	return more && !p.over
 }
 
-// finish is called once, by whoever set over. Nothing is locked.
+// finish follows end. It is nothing for a loop, which others wait for: what is done
+// at the end of a pair may wait for a disk.
 func (p *Pair) finish() {
 	p.loop.remove(p)
 	p.done(p.fault)
 }
 
-// end closes everything.
+// end closes everything. It is called once.
 func (p *Pair) end(failure error) {
 	p.over, p.fault = true, failure
 	for i := range p.ends {
 		p.flows[i].drop()
 		p.flows[i].rest = nil
 		p.ends[i].conn.Close()
+	}
+	if p.loop != nil {
+		go p.finish()
 	}
 }
 

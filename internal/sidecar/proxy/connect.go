@@ -47,7 +47,7 @@ func (x *exchange) tunnel() (lent bool) {
 	t := &tunnel{srv: c.srv, client: c.nc, upstream: x.u.nc, opening: newOpening(&c.call, x.d.Accepts, c.in, c.unread(c.call.Host))}
 	c.releaseAround()
 	if err == nil {
-		if t.lend(c.keep, func(err error) { x.closeTunnel(t, err); c.srv.leave(c) }) {
+		if t.lend(c.keep, func(err error) { defer c.srv.leave(c); x.closeTunnel(t, err) }) {
 			return true
 		}
 		if held := c.srv.cfg.Memory.Claim(); held.Hold(2 * copySize) {

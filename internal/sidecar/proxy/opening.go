@@ -35,7 +35,12 @@ func (t *tunnel) open() bool {
 	}
 	t.opening = nil
 	defer o.in.Release()
-	if t.refused = o.look(t.client, t.srv.cfg.HeadTimeout); t.refused != "" {
+	switch t.refused = o.look(t.client, t.srv.cfg.HeadTimeout); t.refused {
+	case "":
+	case cutMeanwhile:
+		t.refused = ""
+		return false
+	default:
 		if b := o.in.Buffered(); len(b) > 0 && hello.Begins(b) {
 			sendAlert(t.client)
 		}
@@ -96,7 +101,9 @@ func (o *opening) other() string {
 	for {
 		switch mannerOf(o.in.Buffered()) {
 		case unclear:
-			if o.in.Fill() != nil {
+			if err := o.in.Fill(); errors.Is(err, net.ErrClosed) {
+				return cutMeanwhile
+			} else if err != nil {
 				return "the host is looked into, and it did not become clear in time what its stream carries"
 			}
 		case other:
@@ -111,13 +118,20 @@ func (o *opening) late(err error) string {
 	if errors.Is(err, http1.ErrNoRoom) {
 		return refusal.NoMemory
 	}
+	if errors.Is(err, net.ErrClosed) {
+		return cutMeanwhile
+	}
 	if isTimeout(err) {
 		return lateHello
 	}
 	return "the client left in the middle of its ClientHello"
 }
 
-const lateHello = "the ClientHello did not arrive in time"
+const (
+	lateHello = "the ClientHello did not arrive in time"
+	// cutMeanwhile is no refusal: the tunnel has been ended by others.
+	cutMeanwhile = "cut meanwhile"
+)
 
 func (o *opening) notTLS() string {
 	if !o.web || o.accepts.Has(verdict.AcceptNonTLS) {

@@ -123,12 +123,13 @@ func (c *conn) refuse(prior verdict.Decision, detail string) step {
 	return over
 }
 
-// sendAlert tells a client why its hello goes nowhere.
+// sendAlert tells a client why its hello goes nowhere, unless the client does not
+// listen.
 func sendAlert(nc net.Conn) {
+	nc.SetDeadline(time.Now().Add(lingerTime))
 	if _, err := nc.Write(hello.AccessDenied()); err != nil || !closeWrite(nc) {
 		return
 	}
-	nc.SetReadDeadline(time.Now().Add(lingerTime))
 	io.CopyN(io.Discard, nc, lingerBytes)
 }
 

@@ -128,6 +128,10 @@ func (t *tunnel) carry(dst, src net.Conn) (int64, error) {
 // fails after the other's end is how most tunnels end, since closing a connection
 // with something unread in it resets it.
 func (t *tunnel) broke(err error, byClient bool) {
+	if t.pair != nil {
+		t.pair.Cut(err) // whoever tells it first
+		return
+	}
 	t.first.Do(func() {
 		if !byClient && !t.ended.Load() {
 			t.failure = err
