@@ -139,7 +139,10 @@ func compare(t *testing.T, outcomes []outcome) {
 				}
 				readings = readings[1:]
 			}
-			if !slices.Equal(seen, trimmed(o.entry.sent)) {
+			if o.abort && r.bodiless { // it answers a head whose body never ends
+				continue
+			}
+			if !slices.Equal(seen, trimmed(o.entry.sent, r.bodiless)) {
 				t.Errorf("%s: %s reads %q, want %q\n%q", o.name, r.name, seen, o.entry.sent, o.streams)
 			}
 			if !o.abort && !slices.Equal(recorded(seen), o.allowed) {
@@ -149,10 +152,13 @@ func compare(t *testing.T, outcomes []outcome) {
 	}
 }
 
-// trimmed leaves out the end of bodies that comparing does not look at.
-func trimmed(sent []string) []string {
+// trimmed leaves out the end of bodies that comparing does not look at, or the bodies.
+func trimmed(sent []string, bodiless bool) []string {
 	var out []string
 	for _, s := range sent {
+		if f := strings.SplitN(s, " ", 4); bodiless && len(f) == 4 {
+			s = strings.Join(f[:3], " ")
+		}
 		out = append(out, strings.TrimRight(s, " \r\n"))
 	}
 	return out

@@ -21,12 +21,15 @@ type reading []string
 type reader struct {
 	name string
 	read func(t *testing.T, streams []string) []reading
+	// bodiless says that its readings lack the bodies.
+	bodiless bool
 }
 
 var readers = []reader{
-	{"net/http", readNetHTTP},
-	{"node", func(t *testing.T, s []string) []reading { return script(t, s, "node", "-e", nodeReader) }},
-	{"h11", func(t *testing.T, s []string) []reading { return script(t, s, "/usr/bin/python3", "-c", h11Reader) }},
+	{name: "net/http", read: readNetHTTP},
+	{name: "node", read: func(t *testing.T, s []string) []reading { return script(t, s, "node", "-e", nodeReader) }},
+	{name: "h11", read: func(t *testing.T, s []string) []reading { return script(t, s, "/usr/bin/python3", "-c", h11Reader) }},
+	{name: "nginx", read: readNginx, bodiless: true},
 }
 
 func readNetHTTP(_ *testing.T, streams []string) []reading {
