@@ -63,7 +63,7 @@ func (o *auditOptions) verify(cmd *cobra.Command, logs []string) error {
 	if err != nil {
 		return err
 	}
-	reports, err := verifyAll(logs, audit.VerifyOptions{Key: key, CheckpointDir: filepath.Join(state, "audit", "checkpoints")}, state)
+	reports, err := verifyAll(logs, audit.VerifyOptions{Key: key}, filepath.Join(state, "audit"))
 	if err != nil {
 		report(cmd.ErrOrStderr(), err)
 		return exitError(2)
@@ -134,15 +134,15 @@ func (o *auditOptions) publicKey(state string) (key any, err error) {
 	return k, nil
 }
 
-// verifyAll checks the named logs, or the state directory whole.
-func verifyAll(logs []string, o audit.VerifyOptions, state string) ([]audit.Report, error) {
+// verifyAll checks the named logs, or all of dir.
+func verifyAll(logs []string, o audit.VerifyOptions, dir string) ([]audit.Report, error) {
 	if len(logs) == 0 {
-		o.Path = filepath.Join(state, "audit")
+		o.Path, o.CheckpointDir = dir, audit.KeptIn(dir, dir)
 		return audit.VerifyDir(o)
 	}
 	var reports []audit.Report
 	for _, l := range logs {
-		o.Path = l
+		o.Path, o.CheckpointDir = l, audit.KeptIn(dir, l)
 		r, err := audit.Verify(o)
 		if err != nil {
 			return nil, err

@@ -255,7 +255,6 @@ var notProvoked = map[string]string{
 	"AuditProofInvalid":      "for programs that check a proof; internal/audit",
 	"AuditUnsupported":       "another platform",
 	"Internal":               "a mistake in firma",
-	"InvalidAllow":           "refused before as ArgumentInvalid; internal/mapping",
 	"PostureUnknown":         "no command takes the name of a posture yet; internal/policy",
 	"SidecarWithoutCapture":  "needs a Sidecar of another release; internal/launch plays one",
 	"StartupFailed":          "for causes that have no name",

@@ -60,7 +60,7 @@ func (o *runOptions) check(args []string) error {
 	}
 	for _, a := range o.allow {
 		if _, err := mapping.Allow(a); err != nil {
-			return fault.Wrap(err, "ArgumentInvalid", "--allow "+a+" names no destination", "write HOST or HOST:PORT, as in --allow example.com")
+			return err
 		}
 	}
 	if o.startupTimeout < 0 {
@@ -98,7 +98,7 @@ func (o *runOptions) settle(args []string) (*settlement, error) {
 	}
 	s := &settlement{authority: launch.AuthorityChoice{Flag: o.authority, NoAutostart: o.noAutostart, Config: cfg, Where: where}}
 	s.options = launch.Options{
-		Command: args, Profile: prof, Config: cfg, Capability: patch.Capability, LocalExec: patch.LocalExecGate, Backend: firstOf(o.backend, patch.Backend, launch.Bwrap),
+		Command: args, Again: again(os.Args), Profile: prof, Config: cfg, Capability: patch.Capability, LocalExec: patch.LocalExecGate, Backend: firstOf(o.backend, patch.Backend, launch.Bwrap),
 		AuthorityProfile: o.authorityProfile, Allow: o.allow, Quiet: o.quiet,
 		Seccomp:     seccompOf(patch),
 		CATrustMode: patch.CATrustMode,

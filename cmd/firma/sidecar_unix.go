@@ -110,6 +110,7 @@ func (o *sidecarOptions) alone(s *settings, log *slog.Logger) (sidecar.Options, 
 		return opts, err
 	}
 	opts.Start.Intercept.Enabled = opts.Start.Intercept.Enabled && !opts.GRPC // it sees no connection to look into
+	opts.Start.NoAllow = true                                                 // a run can't add to it
 	if err := useKeptCA(opts.Start, c, place); err != nil {
 		return opts, err
 	}

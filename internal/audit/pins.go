@@ -5,8 +5,44 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 )
+
+// The newest checkpoints of the logs in a directory are kept in keptDir below it;
+// those of logs that lie elsewhere below that, where VerifyDir does not look for
+// logs of the directory that are gone.
+const (
+	keptDir   = "checkpoints"
+	elsewhere = "elsewhere"
+)
+
+// KeepIn is the CheckpointDir for a new log, beside the logs of dir.
+func KeepIn(dir, log string) string {
+	if sameDir(dir, filepath.Dir(log)) {
+		return filepath.Join(dir, keptDir)
+	}
+	return filepath.Join(dir, keptDir, elsewhere)
+}
+
+// KeptIn is the CheckpointDir of a log that was written with KeepIn, wherever it
+// has been moved since.
+func KeptIn(dir, log string) string {
+	away := filepath.Join(dir, keptDir, elsewhere)
+	if _, err := os.Lstat(filepath.Join(away, filepath.Base(log)+CheckpointSuffix)); err == nil {
+		return away
+	}
+	return filepath.Join(dir, keptDir)
+}
+
+func sameDir(a, b string) bool {
+	if filepath.Clean(a) == filepath.Clean(b) {
+		return true
+	}
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(x, y)
+}
 
 // loadPins collects the checkpoints that are kept apart from the log.
 func loadPins(cs *checkpoints, o *VerifyOptions) {

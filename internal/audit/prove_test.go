@@ -168,3 +168,46 @@ func TestVerifyDirGone(t *testing.T) {
 		t.Errorf("%+v, %v", reports, err)
 	}
 }
+
+// A log that lies elsewhere is not missing from the directory that keeps its newest
+// checkpoint, and still can't be removed or shortened unseen.
+func TestKeptElsewhere(t *testing.T) {
+	o, dir := testOptions(t), t.TempDir()
+	o.CheckpointDir = KeepIn(dir, o.Path)
+	writeLog(t, o, 3)
+	inside := testOptions(t)
+	inside.Path = filepath.Join(dir, "inside.jsonl")
+	inside.CheckpointDir = KeepIn(dir, inside.Path)
+	writeLog(t, inside, 3)
+
+	v := inside.verify()
+	v.Path = dir
+	reports, err := VerifyDir(v)
+	if err != nil || len(reports) != 1 || !reports[0].OK() {
+		t.Errorf("%+v, %v", reports, err)
+	}
+	v = o.verify()
+	v.CheckpointDir = KeptIn(dir, o.Path)
+	if r, err := Verify(v); err != nil || !r.OK() {
+		t.Errorf("%+v, %v", r, err)
+	}
+	moved := filepath.Join(t.TempDir(), "inside.jsonl")
+	for _, suffix := range []string{"", CheckpointsSuffix} {
+		if err := os.Rename(inside.Path+suffix, moved+suffix); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v = inside.verify()
+	v.Path, v.CheckpointDir = moved, KeptIn(dir, moved)
+	if r, err := Verify(v); err != nil || !r.OK() {
+		t.Errorf("moved: %+v, %v", r, err)
+	}
+	if err := os.Remove(o.Path); err != nil {
+		t.Fatal(err)
+	}
+	v = o.verify()
+	v.CheckpointDir = KeptIn(dir, o.Path)
+	if r, err := Verify(v); err != nil || r.Problems[0].Kind != ProblemLogMissing {
+		t.Errorf("removed: %+v, %v", r, err)
+	}
+}

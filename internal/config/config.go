@@ -63,7 +63,7 @@ func Load(path string) (*Config, error) {
 	}
 	data, err := readLimited(abs)
 	if err != nil {
-		return nil, fault.Wrap(err, "ConfigParse", "the configuration "+abs+" can't be read", "check the path given by --config or FIRMA_CONFIG")
+		return nil, fault.Wrap(err, "ConfigParse", "the configuration "+abs+" can't be read", "check the path given by --config, --sidecar-config, FIRMA_CONFIG or FIRMA_SIDECAR_CONFIG_FILE")
 	}
 	return load(abs, data)
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"firma/internal/fault"
 )
@@ -44,6 +45,9 @@ func addAuthority(path string) error {
 	add := "\n# firma run starts a local Mini Authority for each run.\n[authority]\n"
 	if isYAML(path) {
 		add = "\n# firma run starts a local Mini Authority for each run.\nauthority: {}\n"
+	}
+	if len(old) == 0 {
+		add = strings.TrimPrefix(add, "\n")
 	}
 	c, err := Parse(path, append(old, add...))
 	if err != nil {

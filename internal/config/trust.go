@@ -148,6 +148,9 @@ func Trust(w Where, path string) (*Trusted, string, error) {
 		return nil, "", err
 	}
 	data, err := readSafe(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", fault.Wrap(err, "ConfigNotTrusted", "there is no configuration "+path+" to trust", "name a project that has one, or write it first")
+	}
 	if err != nil {
 		return nil, "", fault.Wrap(err, "ConfigNotTrusted", path+" can't be trusted", "make it and the directories above it yours and writable for nobody else")
 	}

@@ -118,6 +118,7 @@ type SidecarStart struct {
 	Registries       []Registry  `json:"registries"`
 	Allow            []string    `json:"allow"` // --allow HOST[:PORT]
 	DefaultProtected bool        `json:"default_protected"`
+	NoAllow          bool        `json:"no_allow"` // --allow is refused here, and not advised
 
 	Intercept Intercept `json:"intercept"`
 

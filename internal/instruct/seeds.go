@@ -19,7 +19,7 @@ func Seeds(paths []string) ([]capability.Seed, error) {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return nil, fault.Wrap(err, "CapabilityFileUnreadable", "the capability seed "+path+" can't be read",
-				"issue one with `firma authority issue --output "+path+"`, or correct the path")
+				"issue one with `firma authority issue --agent-id ID --session-id ID --action CLASS --output "+path+"`, or correct the path")
 		}
 		s, err := capability.ParseSeed(path, data)
 		if err != nil {

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"golang.org/x/term"
 
@@ -64,8 +66,11 @@ func (a *AuthorityChoice) Choose(std Streams) (string, error) {
 	if !term.IsTerminal(int(std.In.Fd())) {
 		return "", a.noTerminal()
 	}
-	fmt.Fprint(std.Err, prompt)
-	if !yes(std.In) {
+	yes, err := ask(std)
+	if err != nil {
+		return "", err
+	}
+	if !yes {
 		return "", fault.New("AuthorityDeclined", "no Authority was started",
 			"answer y, pass --authority local, or point --authority at one that runs")
 	}
@@ -77,10 +82,33 @@ func (a *AuthorityChoice) noTerminal() error {
 		"start one for this run: firma run --authority local -- …; or add an [authority] table to "+a.Config.PersistPath(a.Where))
 }
 
-func yes(in *os.File) bool {
-	answer, _ := bufio.NewReader(in).ReadString('\n')
-	answer = strings.ToLower(strings.TrimSpace(answer))
-	return answer == "y" || answer == "yes"
+// ask asks, and waits for the answer. A signal that ends a process ends the question, and
+// is said like any other failure.
+func ask(std Streams) (yes bool, err error) {
+	ended := make(chan os.Signal, 1)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+		if !signal.Ignored(s) {
+			signal.Notify(ended, s)
+		}
+	}
+	defer signal.Stop(ended)
+	fmt.Fprint(std.Err, prompt)
+	line := make(chan string, 1)
+	go func() {
+		s, _ := bufio.NewReader(std.In).ReadString('\n')
+		line <- s
+	}()
+	select {
+	case <-ended:
+		fmt.Fprintln(std.Err) // the cursor is behind the question
+		return false, fault.New("Interrupted", "the question was interrupted, and nothing was started", "answer it, or pass --authority local")
+	case s := <-line:
+		if !strings.HasSuffix(s, "\n") {
+			fmt.Fprintln(std.Err)
+		}
+		s = strings.ToLower(strings.TrimSpace(s))
+		return s == "y" || s == "yes", nil
+	}
 }
 
 func checkURL(s string) error {

@@ -108,6 +108,7 @@ func (r *run) sidecarStart() (*control.SidecarStart, error) {
 	}
 	s.Actions, s.RefreshRatio, s.RefreshGrace = r.opts.Capability.RequestedActions, r.opts.Capability.RefreshRatio, r.opts.Capability.Grace.Or(0)
 	if r.opts.Authority != Local {
+		s.NoAllow = true // it decides its own policies
 		if err := instruct.Uplink(s, c, place); err != nil {
 			return nil, err
 		}

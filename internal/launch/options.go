@@ -19,6 +19,7 @@ import (
 // Options are one run's settings, resolved from flags, files and environment.
 type Options struct {
 	Command []string
+	Again   string // what followed `firma run`, for a shell, to be advised with a flag more; "": not shown
 	Profile profile.Profile
 	Config  *config.Config
 	Backend string // "bwrap", the only one built

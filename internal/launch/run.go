@@ -362,7 +362,7 @@ func (r *run) finish(code int, why string) (int, error) {
 	s, err := r.summary(code, why)
 	if err == nil && !r.opts.Quiet {
 		plain(r.std.Err)
-		printSummary(r.std.Err, s)
+		printSummary(r.std.Err, s, r.opts.Again)
 	}
 	r.created()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/term"
 
@@ -38,9 +39,18 @@ func printable(s string) string {
 // there are, and the others must stay on the screen.
 const shown = 20
 
+// whole completes a fix that is the run's own command with a flag more, so that it
+// can be pasted.
+func whole(fix, again string) string {
+	if strings.HasPrefix(fix, "firma run ") && again != "" {
+		return fix + " " + again
+	}
+	return fix
+}
+
 // printSummary is the run's one screen: what was allowed, what was refused and
 // why, the command that would allow it, and where the proof is.
-func printSummary(w io.Writer, s *control.Summary) {
+func printSummary(w io.Writer, s *control.Summary, again string) {
 	var allowed, refused []control.Count
 	for _, c := range s.Counts {
 		if c.Outcome == "DENY" || c.Outcome == "STEP_UP" || c.Outcome == "DEFER" {
@@ -70,7 +80,7 @@ func printSummary(w io.Writer, s *control.Summary) {
 		}
 		fmt.Fprintf(w, "firma: refused  %-40s %4d×  %s: %s\n", c.Destination, c.Count, c.Reason, c.Detail)
 		if c.Fix != "" {
-			fmt.Fprintf(w, "                to allow it: %s\n", c.Fix)
+			fmt.Fprintf(w, "                to allow it: %s\n", whole(c.Fix, again))
 		}
 	}
 	if s.More > 0 {

@@ -42,8 +42,8 @@ func Allow(hostport string) ([]Rule, error) {
 }
 
 func refuseAllow(hostport, why string) error {
-	return fault.New(invalidAllow, fmt.Sprintf("--allow %q: %s", hostport, why),
-		"name one host, with a port or without: --allow api.example.com:8443. For wildcards write a mapping rule")
+	return fault.New(invalidAllow, fmt.Sprintf("--allow %q names no destination: %s", hostport, why),
+		"write HOST or HOST:PORT, as in --allow example.com; for wildcards write a mapping rule")
 }
 
 func bothWays(h hostPattern, class action.Class, source string, grant bool) []Rule {

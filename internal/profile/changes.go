@@ -118,6 +118,9 @@ var secretParts = []string{"TOKEN", "SECRET", "PASSW", "CREDENTIAL", "APIKEY", "
 // LooksSecret reports whether a variable of this name likely holds a credential.
 func LooksSecret(name string) bool {
 	name = strings.ToUpper(name)
+	if name == "PWD" || name == "OLDPWD" { // directories, not passwords
+		return false
+	}
 	for _, part := range secretParts {
 		if strings.Contains(name, part) {
 			return true

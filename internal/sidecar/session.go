@@ -109,7 +109,7 @@ func (s *session) serve(ctx context.Context, e entrances) error {
 	}
 	s.enforcer = enforce.New(enforce.Config{
 		SandboxID: s.id.sandbox, SessionID: s.id.session, AgentID: s.id.agent,
-		Table: c.table, DefaultProtected: c.start.DefaultProtected,
+		Table: c.table, DefaultProtected: c.start.DefaultProtected, NoAllow: c.start.NoAllow,
 		Authority: authority{c.state, s.tokens}, Audit: c.audit, Literals: literals{c.egress}, Skew: c.start.Skew, Log: c.log,
 	})
 	if e.questions != nil {

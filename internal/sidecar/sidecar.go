@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -99,7 +98,7 @@ func openAudit(s *control.SidecarStart, noted func(audit.Checkpoint)) (*audit.Lo
 	}
 	return audit.Open(audit.Options{
 		Path: s.AuditLog, Origin: s.SandboxID, Key: key,
-		CheckpointDir: filepath.Join(s.AuditDir, "checkpoints"),
+		CheckpointDir: audit.KeepIn(s.AuditDir, s.AuditLog),
 		Strict:        s.AuditMode == "strict", SignEvents: s.AuditSign == "event", Witness: noted,
 	})
 }

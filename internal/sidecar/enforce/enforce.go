@@ -47,6 +47,7 @@ type Config struct {
 
 	Table            *mapping.Table
 	DefaultProtected bool
+	NoAllow          bool // --allow is refused here: rules and policies are somebody else's
 	Authority        Authority
 	Audit            Recorder
 	Literals         Literals
@@ -68,7 +69,7 @@ func New(cfg Config) *Enforcer {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	e := &Enforcer{cfg: cfg, session: newSession(cfg.Now()), tally: newTally()}
+	e := &Enforcer{cfg: cfg, session: newSession(cfg.Now()), tally: newTally(cfg.NoAllow)}
 	e.table.Store(cfg.Table)
 	return e
 }
@@ -147,7 +148,15 @@ func (e *Enforcer) unmapped(j *judgement) {
 		j.d.Outcome, j.d.Passthrough = verdict.Allow, true
 		return
 	}
-	j.deny(verdict.UnclassifiedIntent, "no mapping rule covers "+j.call.HostKey())
+	what := j.call.HostKey()
+	if j.call.Method != "CONNECT" && len(e.table.Load().Carries(j.call)) > 0 {
+		what = "this method and path of " + what // others are covered
+	}
+	j.deny(verdict.UnclassifiedIntent, "no mapping rule covers "+what)
+	if e.cfg.NoAllow {
+		j.d.Hint = "whoever runs this Sidecar or its Authority can allow it: " + addRule(j.call.HostKey())
+		return
+	}
 	j.d.Hint = "the operator can allow it for one run with: firma run --allow " + j.call.HostKey()
 }
 

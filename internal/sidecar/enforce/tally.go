@@ -33,9 +33,12 @@ type Tally struct {
 	lines   map[line]*control.Count
 	refused int // of lines
 	more    int64
+	noAllow bool
 }
 
-func newTally() *Tally { return &Tally{lines: map[line]*control.Count{}} }
+func newTally(noAllow bool) *Tally {
+	return &Tally{lines: map[line]*control.Count{}, noAllow: noAllow}
+}
 
 func (t *Tally) add(destination string, d verdict.Decision) {
 	l := lineOf(destination, d)
@@ -47,7 +50,7 @@ func (t *Tally) add(destination string, d verdict.Decision) {
 			t.more++
 			return
 		}
-		c = &control.Count{Destination: l.destination, Outcome: l.outcome, Reason: string(d.Reason), Detail: short(d.Detail), Fix: fix(destination, d)}
+		c = &control.Count{Destination: l.destination, Outcome: l.outcome, Reason: string(d.Reason), Detail: short(d.Detail), Fix: t.fix(destination, d)}
 		t.lines[l] = c
 	}
 	c.Count++
@@ -114,12 +117,12 @@ func word(d verdict.Decision) string {
 }
 
 // fix is the one command or edit that would allow what was refused, or "".
-func fix(destination string, d verdict.Decision) string {
+func (t *Tally) fix(destination string, d verdict.Decision) string {
 	switch d.Reason {
 	case verdict.UnclassifiedIntent:
-		return "firma run --allow " + destination
+		return t.allow(destination)
 	case verdict.NameNotRoutable:
-		return allowName(strings.TrimPrefix(destination, "dns:"))
+		return t.allowName(strings.TrimPrefix(destination, "dns:"))
 	case verdict.PolicyDenied:
 		return "permit " + d.ActionClass + " in a policy of [authority].policy_dir, and forbid it in none (docs/policies.md)"
 	case verdict.DestinationForbidden:
@@ -140,10 +143,22 @@ func fix(destination string, d verdict.Decision) string {
 // allowName is the command for a name that the agent asked for. A DNS name may
 // hold anything, and the operator may paste the line into a shell: what is no host
 // name gets none.
-func allowName(name string) string {
+func (t *Tally) allowName(name string) string {
 	host, _, err := intent.CanonicalHost(name)
 	if err != nil || host != strings.ToLower(name) {
 		return ""
 	}
+	return t.allow(host)
+}
+
+// allow is the command that allows host, or the edit where that is refused.
+func (t *Tally) allow(host string) string {
+	if t.noAllow {
+		return addRule(host)
+	}
 	return "firma run --allow " + host
+}
+
+func addRule(host string) string {
+	return "a mapping rule for " + host + ", and a policy that permits its class (docs/mapping-rules.md)"
 }

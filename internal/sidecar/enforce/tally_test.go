@@ -12,7 +12,7 @@ import (
 // A flood of refusals hides no destination that was reached, and the summary of
 // the longest names still fits a control message with a default socket buffer.
 func TestTallyUnderAFlood(t *testing.T) {
-	tally := newTally()
+	tally := newTally(false)
 	junk := strings.Repeat(`\001\002`, 120)
 	for i := range 5000 {
 		name := fmt.Sprint(i, junk)
@@ -53,8 +53,18 @@ func TestFixIsNoShellCode(t *testing.T) {
 		"good.example/*":     "",
 	} {
 		d := verdict.Decision{Outcome: verdict.Deny, Reason: verdict.NameNotRoutable}
-		if got := fix("dns:"+name, d); got != want {
+		if got := newTally(false).fix("dns:"+name, d); got != want {
 			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+}
+
+// Where --allow would be refused, it is not advised.
+func TestFixWithoutAllow(t *testing.T) {
+	for _, reason := range []verdict.Reason{verdict.NameNotRoutable, verdict.UnclassifiedIntent} {
+		got := newTally(true).fix("example.com", verdict.Decision{Outcome: verdict.Deny, Reason: reason})
+		if strings.Contains(got, "--allow") || !strings.Contains(got, "a mapping rule for example.com") {
+			t.Errorf("%s: %q", reason, got)
 		}
 	}
 }

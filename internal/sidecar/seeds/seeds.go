@@ -73,7 +73,7 @@ func (s *Seeds) read() error {
 		data, err := readFile(path)
 		if err != nil {
 			return fault.Wrap(err, "CapabilityFileUnreadable", "the capability seed "+path+" can't be read",
-				"issue one with `firma authority issue --output "+path+"`, or correct the path")
+				"issue one with `firma authority issue --agent-id ID --session-id ID --action CLASS --output "+path+"`, or correct the path")
 		}
 		t, err := Verify(path, data, s.cfg.Key, s.cfg.Now(), s.cfg.Skew)
 		if err != nil {
