@@ -3,6 +3,7 @@ package standalone
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,6 +30,34 @@ func TestMirrorMismatch(t *testing.T) {
 	})
 }
 
+// TestForeignSeed: a seed that another key signed, or whose signature was changed,
+// starts nothing.
+func TestForeignSeed(t *testing.T) {
+	everyone(t, func(t *testing.T, s *stage) {
+		c := s.plane("")
+		_, url := c.serve()
+		d := s.alone(c.led(anyPort, url))
+		data, err := os.ReadFile(c.issue("s-1"))
+		must(t, err)
+		raw := regexp.MustCompile(`raw_token = '([^']+)'`).FindSubmatch(data)[1]
+		forged := slices.Clone(raw)
+		at := len("v4.public.") + 40
+		forged[at] ^= 'A' ^ 'B'
+		for name, path := range map[string]string{
+			"another key":     s.plane("").issue("s-1"),
+			"a changed token": s.write("forged.toml", strings.Replace(string(data), string(raw), string(forged), 1)),
+		} {
+			for _, through := range [][]string{{"--sidecar", d.listen}, {"--sidecar", "local", "--authority", "local"}} {
+				o := s.Run(t, s.command(d.state, nil, append(append([]string{"run", "--config", s.write("seeded.toml", c.seeded(anyPort)),
+					"--capability-file", path}, through...), "--", "echo", "executed")...))
+				if o.Code != 125 || o.Stdout != "" || !strings.Contains(o.Stderr, "firma: error: CapabilitySeedInvalid: ") && !strings.Contains(o.Stderr, "firma: error: CapabilityInvalid: ") {
+					t.Errorf("%s, %q: status %d\n%s", name, through, o.Code, o.Stderr)
+				}
+			}
+		}
+	})
+}
+
 // TestHotReload: a rewritten seed is taken; a bad rewrite keeps the one before.
 func TestHotReload(t *testing.T) {
 	everyone(t, func(t *testing.T, s *stage) {
@@ -43,10 +72,17 @@ func TestHotReload(t *testing.T) {
 		if code, body := get(t, d, "GET", "http://plain.test/bytes/3"); code != 200 {
 			t.Errorf("reloaded: %d %s", code, body)
 		}
-		must(t, os.WriteFile(seed, []byte("raw_token = 'none'\n"), 0o600))
-		d.says("capability seeds not reloaded")
-		if code, body := get(t, d, "GET", "http://plain.test/bytes/3"); code != 200 {
-			t.Errorf("after a bad rewrite: %d %s", code, body)
+		foreign, err := os.ReadFile(s.plane("").issue("s-1", "--action", "repo.admin"))
+		must(t, err)
+		for _, bad := range []string{"raw_token = 'none'\n", string(foreign)} {
+			from := len(d.err.String())
+			must(t, os.WriteFile(seed, []byte(bad), 0o600))
+			if d.err.Wait(from, "capability seeds not reloaded") < 0 {
+				t.Fatal(d)
+			}
+			if code, body := get(t, d, "GET", "http://plain.test/bytes/3"); code != 200 {
+				t.Errorf("after a bad rewrite: %d %s", code, body)
+			}
 		}
 	})
 }
