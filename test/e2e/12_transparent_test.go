@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"firma/internal/testkit/freeport"
 	"firma/internal/testkit/transcript"
 )
 
@@ -172,13 +173,13 @@ func (s *stage) buildDialer(t *testing.T) {
 	must(t, s.Account.Own(filepath.Join(s.Project, "dialer")))
 }
 
-// daemon starts a server on loopback and returns its address once it accepts.
-func (s *stage) daemon(t *testing.T, args func(dir, port string) []string) string {
+// daemon starts a server on loopback and returns its address once it says ready. One
+// that says nothing (ready is "") is tried until it accepts: it gives no event.
+func (s *stage) daemon(t *testing.T, ready string, args func(dir, port string) []string) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	at, err := freeport.Address()
 	must(t, err)
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	ln.Close()
+	_, port, _ := net.SplitHostPort(at)
 	words := args(t.TempDir(), port)
 	cmd := exec.Command(words[0], words[1:]...)
 	out := transcript.New()
@@ -186,8 +187,15 @@ func (s *stage) daemon(t *testing.T, args func(dir, port string) []string) strin
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%v (scripts/deps.sh test)", err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	at := net.JoinHostPort("127.0.0.1", port)
+	over := make(chan struct{})
+	go func() { _ = cmd.Wait(); out.Close(); close(over) }()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); <-over })
+	if ready != "" {
+		if out.Wait(0, ready) < 0 {
+			t.Fatalf("%q does not say %q\n%s", words, ready, out)
+		}
+		return at
+	}
 	for until := time.Now().Add(deadline); ; time.Sleep(10 * time.Millisecond) {
 		c, err := net.Dial("tcp", at)
 		if err == nil {
@@ -201,14 +209,14 @@ func (s *stage) daemon(t *testing.T, args func(dir, port string) []string) strin
 }
 
 func (s *stage) redis(t *testing.T) string {
-	return s.daemon(t, func(dir, port string) []string {
+	return s.daemon(t, "Ready to accept connections", func(dir, port string) []string {
 		return []string{"redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", dir}
 	})
 }
 
 // sshd returns also the type and the text of its host key.
 func (s *stage) sshd(t *testing.T) (at, key string) {
-	at = s.daemon(t, func(dir, port string) []string {
+	at = s.daemon(t, "Server listening on", func(dir, port string) []string {
 		host := filepath.Join(dir, "host")
 		out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host).CombinedOutput()
 		if err != nil {

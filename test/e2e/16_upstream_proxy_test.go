@@ -54,7 +54,7 @@ func (s *stage) squid(t *testing.T, password, open string) corporate {
 	}
 	dir := s.aside(t, map[string]string{"hosts": "127.0.0.1 " + beyond + "\n", "users": proxyUser + ":" + string(hash), "requests": ""})
 	must(t, os.Chmod(filepath.Join(dir, "requests"), 0o666))
-	at := s.daemon(t, func(_, port string) []string {
+	at := s.daemon(t, "", func(_, port string) []string {
 		conf := filepath.Join(dir, "squid.conf")
 		must(t, os.WriteFile(conf, []byte("http_port 127.0.0.1:"+port+"\nhosts_file "+dir+"/hosts\nauth_param basic program /usr/lib/squid/basic_ncsa_auth "+dir+`/users
 auth_param basic children 1
@@ -84,7 +84,7 @@ coredump_dir none
 func (s *stage) tinyproxy(t *testing.T, password, open string) corporate {
 	t.Helper()
 	dir := s.aside(t, map[string]string{"hosts": "127.0.0.1 localhost " + beyond + "\n", "requests": ""})
-	at := s.daemon(t, func(_, port string) []string {
+	at := s.daemon(t, "", func(_, port string) []string {
 		conf := filepath.Join(dir, "tinyproxy.conf")
 		must(t, os.WriteFile(conf, []byte("Port "+port+"\nListen 127.0.0.1\nTimeout 60\nMaxClients 100\nLogLevel Info\nLogFile \""+dir+"/requests\"\nBasicAuth "+proxyUser+" "+password+
 			"\nConnectPort "+strings.ReplaceAll(open, " ", "\nConnectPort ")+"\nDisableViaHeader Yes\n"), 0o644))

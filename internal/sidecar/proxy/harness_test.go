@@ -34,6 +34,7 @@ type enforcer struct {
 	own     string // what there is an own tunnel rule for
 	distant bool   // nothing is contactable
 	log     []string
+	changed chan struct{} // closed at the next entry, if not nil
 	ended   chan Dispatch // one per Dispatched, if not nil
 }
 
@@ -41,6 +42,32 @@ func (e *enforcer) note(format string, args ...any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.log = append(e.log, fmt.Sprintf(format, args...))
+	if e.changed != nil {
+		close(e.changed)
+		e.changed = nil
+	}
+}
+
+// until waits until the log is as wanted; false when that takes too long.
+func (e *enforcer) until(wanted func(log []string) bool) bool {
+	timeout := time.After(20 * time.Second)
+	for {
+		e.mu.Lock()
+		if wanted(e.log) {
+			e.mu.Unlock()
+			return true
+		}
+		if e.changed == nil {
+			e.changed = make(chan struct{})
+		}
+		changed := e.changed
+		e.mu.Unlock()
+		select {
+		case <-changed:
+		case <-timeout:
+			return false
+		}
+	}
 }
 
 func (e *enforcer) take() []string {

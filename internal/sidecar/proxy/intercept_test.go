@@ -167,14 +167,8 @@ func (w *intercepting) refusedHello(t *testing.T, c *rawClient, cfg *tls.Config,
 // untilLogged waits for the one event that a refusal leaves.
 func untilLogged(t *testing.T, e *enforcer, want string) {
 	t.Helper()
-	var log []string
-	for range 2000 {
-		if log = append(log, e.take()...); len(log) > 0 {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
-	if diff := cmp.Diff([]string{want}, log); diff != "" {
+	e.until(func(log []string) bool { return len(log) > 0 })
+	if diff := cmp.Diff([]string{want}, e.take()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -478,19 +472,15 @@ func TestNoUnreadWayIn(t *testing.T) {
 			if len(got) > 0 {
 				t.Errorf("sent upstream: %q…", <-got)
 			}
-			var log []string
-			refusals := 0
-			for range 2000 {
-				for _, l := range w.e.take() {
-					log = append(log, l)
-					if strings.HasPrefix(l, "refuse ") || strings.HasPrefix(l, "malformed ") || strings.HasPrefix(l, "DENY ") {
-						refusals++
-					}
+			refused := func(l string) bool {
+				return strings.HasPrefix(l, "refuse ") || strings.HasPrefix(l, "malformed ") || strings.HasPrefix(l, "DENY ")
+			}
+			w.e.until(func(log []string) bool { return slices.ContainsFunc(log, refused) })
+			log, refusals := w.e.take(), 0
+			for _, l := range log {
+				if refused(l) {
+					refusals++
 				}
-				if refusals > 0 {
-					break
-				}
-				time.Sleep(time.Millisecond)
 			}
 			if refusals != 1 {
 				t.Errorf("%q", log)

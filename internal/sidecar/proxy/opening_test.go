@@ -157,19 +157,12 @@ func TestTunnelOpenings(t *testing.T) {
 	}
 }
 
-// untilLast waits until the last entry is want, by asking: there is no event.
+// untilLast waits until the last entry is want.
 func (e *enforcer) untilLast(t *testing.T, want string) {
 	t.Helper()
-	for range 2000 {
-		e.mu.Lock()
-		done := len(e.log) > 0 && e.log[len(e.log)-1] == want
-		e.mu.Unlock()
-		if done {
-			return
-		}
-		time.Sleep(time.Millisecond)
+	if !e.until(func(log []string) bool { return len(log) > 0 && log[len(log)-1] == want }) {
+		t.Errorf("no %q", want)
 	}
-	t.Errorf("no %q", want)
 }
 
 // TestSlowTunnelOpening: a ClientHello must come within the time of a head, from
@@ -181,7 +174,9 @@ func TestSlowTunnelOpening(t *testing.T) {
 	c := connectTo(t, proxy)
 	c.send(connectReq)
 	c.expect(established)
-	time.Sleep(150 * time.Millisecond) // longer than a head may take
+	slow := connectTo(t, proxy)
+	slow.send("G")
+	io.Copy(io.Discard, slow.r) // it was cut: the time of a head has passed
 	c.send("\x16\x03\x01")
 	c.expect(alert)
 	c.CloseWrite()
