@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"firma/internal/intent"
+	"firma/internal/sidecar/http1"
 	"firma/internal/verdict"
 )
 
@@ -122,6 +123,18 @@ func TestUpstreamLeavesDuringOpening(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 	})
+}
+
+// TestOpeningUnderOthersDeadline: what the opening could not read, since the wake-up
+// of an idle connection came late, is not carried unjudged.
+func TestOpeningUnderOthersDeadline(t *testing.T) {
+	near, far := tcpPair(t)
+	io.WriteString(near, helloBytes(t, nil))
+	far.SetReadDeadline(past)
+	o := newOpening(&intent.Call{Host: "api.example.net", Port: 443}, 0, http1.NewReader(far), false)
+	if o.look(far, time.Second) == "" {
+		t.Error("a ClientHello for another name passes")
+	}
 }
 
 // TestTunnelChaos ends tunnels in every way in every phase: each that was allowed

@@ -67,7 +67,10 @@ func (o *opening) look(client net.Conn, patience time.Duration) string {
 		if b, known := peek(client); known && b != hello.FirstByte && !o.strict {
 			return o.notTLS()
 		}
-		if o.in.Fill() != nil {
+		// What a deadline of others kept from being read must not be carried unread.
+		if err := o.in.Fill(); isTimeout(err) {
+			return lateHello
+		} else if err != nil {
 			return ""
 		}
 	}
