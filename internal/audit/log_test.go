@@ -377,6 +377,119 @@ func TestWriteErrorEndsTheLog(t *testing.T) {
 	}
 }
 
+// A panic of the caller that writes leaves none of those waiting whose events it
+// had in hand, and nothing more is let in.
+func TestPanicTellsAll(t *testing.T) {
+	s := &slowFile{fail: func([]byte, file) (int, error) { panic("disk") }}
+	l := openSlow(t, testOptions(t), s)
+	l.turn.Lock()
+	var waiting []*entry
+	for i := range 3 {
+		en, err := l.prepare(sampleEvent(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		en.waiter = true
+		if err := l.enqueue(context.Background(), en); err != nil {
+			t.Fatal(err)
+		}
+		waiting = append(waiting, en)
+	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic is lost")
+			}
+		}()
+		l.write(waiting[1])
+	}()
+	for i, en := range waiting {
+		if len(en.done) != 1 || fault.NameOf(en.err) != "AuditUnavailable" {
+			t.Errorf("event %d: told %d times, %v", i, len(en.done), en.err)
+		}
+	}
+	if err := l.Append(context.Background(), sampleEvent(3)); fault.NameOf(err) != "AuditUnavailable" {
+		t.Error(err)
+	}
+	if _, err := l.Close(context.Background()); err == nil {
+		t.Error("it closes as if whole")
+	}
+}
+
+// Events of every way to write, by callers that have the turn and by some that may
+// not wait, while the log is closed under them: what was acknowledged is there once
+// and each caller's in its order.
+func TestCloseWhileCallersHaveTheTurn(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		o := testOptions(t)
+		o.Queue, o.Strict = 8, strict
+		l := openLog(t, o)
+		var mu sync.Mutex
+		acknowledged := map[string]int{}
+		var wg sync.WaitGroup
+		for g := range 12 {
+			wg.Go(func() {
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				for i := 0; ; i++ {
+					e := sampleEvent(i)
+					e.EventID = fmt.Sprintf("aevt_%d_%d", g, i)
+					var err error
+					switch (i + g) % 3 {
+					case 0:
+						err = l.Append(context.Background(), e)
+					case 1:
+						err = l.Append(ctx, e)
+					default:
+						err = l.Record(e)
+					}
+					if err != nil {
+						return
+					}
+					mu.Lock()
+					acknowledged[e.EventID] = g
+					enough := len(acknowledged) == 500
+					mu.Unlock()
+					if enough {
+						go l.Close(context.Background())
+					}
+				}
+			})
+		}
+		wg.Wait()
+		c := closeLog(t, l)
+		text, err := os.ReadFile(o.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := map[int]int{}
+		for line := range strings.Lines(string(text)) {
+			var e struct {
+				EventID string `json:"event_id"`
+			}
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				t.Fatal(err)
+			}
+			var g, i int
+			if _, err := fmt.Sscanf(e.EventID, "aevt_%d_%d", &g, &i); err != nil {
+				t.Fatal(err)
+			}
+			if i != last[g] {
+				t.Errorf("caller %d: event %d where %d is due", g, i, last[g])
+			}
+			last[g]++
+			delete(acknowledged, e.EventID)
+		}
+		if len(acknowledged) > 0 {
+			t.Errorf("%d acknowledged events are not in the log", len(acknowledged))
+		}
+		if r := mustVerify(t, o.verify()); c.Size != uint64(r.Events) {
+			t.Errorf("%d events are sealed, %d there", c.Size, r.Events)
+		}
+		wantStatus(t, mustVerify(t, o.verify()), StatusSealed)
+	}
+}
+
 func TestLogReplacedWhileInUse(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"removed":   os.Remove,

@@ -98,12 +98,14 @@ func (l *Log) push(ctx context.Context, en *entry) {
 }
 
 // write has the turn until en is written. A panic ends the log, which nobody could
-// write to any more, before it goes on to the caller.
+// write to any more, and is told to all whose events were in hand, before it goes
+// on to the caller.
 func (l *Log) write(en *entry) {
 	whole := false
 	defer func() {
 		if !whole {
 			l.fail(errors.New("writing it panicked"))
+			l.writer.settle(l.Err())
 		}
 		l.turn.Unlock()
 	}()
@@ -133,11 +135,17 @@ func (w *writer) round() bool {
 	if err == nil {
 		err = w.commit()
 	}
-	for i, en := range w.batch {
-		w.batch[i] = nil
-		w.log.finish(en, err)
-	}
+	w.settle(err)
 	return true
+}
+
+// settle reports the outcome of the batch.
+func (w *writer) settle(err error) {
+	for i, en := range w.batch {
+		if w.batch[i] = nil; en != nil {
+			w.log.finish(en, err)
+		}
+	}
 }
 
 // gather collects what is waiting, up to maxBatch bytes.
