@@ -8,6 +8,7 @@ import (
 const (
 	maxMemo    = 1024 // answers; then it begins anew
 	maxMemoKey = 512  // bytes; longer questions are not remembered
+	maxNamed   = 64   // policies; an answer that names more is not remembered
 )
 
 // passing are the values of the context that differ from call to call. Where a
@@ -61,8 +62,9 @@ func (b *Bundle) remembered(r *Request, t *target) Result {
 	}
 	res, ok := b.memo.get(q.key)
 	if !ok {
-		res = b.decide(r, t)
-		b.memo.put(q.key, res)
+		if res = b.decide(r, t); len(res.Policies)+len(res.Errors) <= maxNamed {
+			b.memo.put(q.key, res)
+		}
 	}
 	return res
 }
