@@ -101,6 +101,9 @@ func (c *Conn) recv(oobExtra int) (Message, []*os.File, []syscall.SocketControlM
 	}
 	oob := make([]byte, syscall.CmsgSpace(maxFiles*4)+oobExtra)
 	n, oobn, flags, _, err := c.c.ReadMsgUnix(c.in, oob)
+	if errors.Is(err, syscall.ECONNRESET) {
+		n, oobn, flags, _, err = c.c.ReadMsgUnix(c.in, oob) // as in room
+	}
 	if err != nil || n == 0 {
 		if err == nil || errors.Is(err, syscall.ECONNRESET) {
 			err = io.EOF
@@ -133,6 +136,11 @@ func (c *Conn) room() error {
 	var rerr error
 	err = raw.Read(func(fd uintptr) bool {
 		n, _, rerr = syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_TRUNC)
+		if rerr == syscall.ECONNRESET {
+			// A peer that ended with something of ours unread. The kernel says so once,
+			// before the last messages, which say why it ended.
+			n, _, rerr = syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_TRUNC)
+		}
 		return rerr != syscall.EAGAIN
 	})
 	if err == nil {

@@ -77,3 +77,24 @@ func TestTheEndOfThePeerIsEOF(t *testing.T) {
 		t.Error("sent to nobody")
 	}
 }
+
+// TestLastWords: what the peer said before it ended is received, also when it left
+// something unread.
+func TestLastWords(t *testing.T) {
+	a, b := pair(t)
+	for _, k := range []Kind{KindStart, KindSockets} {
+		if err := a.Send(Message{Kind: k}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Send(Message{Kind: KindFailed, Failure: FailureOf(errors.New("no key"))}); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	if m, _, err := a.Recv(); err != nil || m.Kind != KindFailed {
+		t.Errorf("%v, %v", m, err)
+	}
+	if _, _, err := a.Recv(); !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+}
