@@ -27,6 +27,7 @@ func (c *Config) check(d *decoder) {
 	c.Sidecar.checkMitm(d)
 	c.Sidecar.checkAuthority(d)
 	c.Sidecar.checkEgress(d)
+	c.Sidecar.checkHosts(d)
 	c.Sidecar.LocalExec.check(d)
 	if c.Sidecar.Audit.Sink == "file" && c.Sidecar.Audit.FilePath == "" {
 		d.invalid("sidecar.audit.sink", `= "file" needs file_path`)

@@ -169,7 +169,16 @@ type Connector struct {
 	// Model APIs that don't stream think for minutes.
 	DefaultTimeout Duration `toml:"default_timeout" default:"10m" older:"default_timeout_ms" zero:"no"`
 
-	Hosts Unbuilt `toml:"hosts" why:"limits per host"`
+	Hosts []ConnectorHost `toml:"hosts"`
+}
+
+// ConnectorHost bounds the calls to one host, of all sessions of a Sidecar together.
+// All keys are required.
+type ConnectorHost struct {
+	Host    string   `toml:"host"`                                 // with its port, unless that is 80 or 443
+	RPS     float64  `toml:"rps"`                                  // calls per second
+	Burst   int      `toml:"burst" zero:"no"`                      // calls at once
+	Timeout Duration `toml:"timeout" older:"timeout_ms" zero:"no"` // as default_timeout
 }
 
 // Interceptor is about the agent's connections. Where to listen is for a Sidecar
@@ -189,12 +198,11 @@ type Interceptor struct {
 	HeadTimeout    Duration     `toml:"head_timeout" default:"15s" zero:"no"`           // first to last byte of a request head
 	IdleTimeout    Duration     `toml:"idle_timeout" default:"5m" zero:"no"`            // between requests
 	StreamIdle     Duration     `toml:"stream_idle_timeout" default:"1h" zero:"no"`     // of a response body or tunnel
-	BodyBudget     Size         `toml:"total_body_budget" default:"64MiB" zero:"no"`    // held in memory for one session
+	MaxBody        Size         `toml:"max_request_body_size" default:"no limit" older:"max_request_body_bytes" zero:"no"`
+	BodyBudget     Size         `toml:"total_body_budget" default:"64MiB" zero:"no"` // held in memory for one session
 	ConnectRelay   ConnectRelay `toml:"connect_relay"`
 	HTTPSMitm      HTTPSMitm    `toml:"https_mitm"`
 
-	MaxRequestBody  Unbuilt `toml:"max_request_body_size" why:"bodies are passed on as they come, not held"`
-	MaxRequestBytes Unbuilt `toml:"max_request_body_bytes" why:"bodies are passed on as they come, not held"`
 	MaxDecompressed Unbuilt `toml:"max_decompressed_body_size" why:"bodies are not decompressed"`
 }
 

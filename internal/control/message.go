@@ -188,7 +188,17 @@ type Limits struct {
 	ConnectTimeout time.Duration `json:"connect_timeout"`
 	SessionMax     time.Duration `json:"session_max"`
 	Response       time.Duration `json:"response"`
-	Memory         int64         `json:"memory"` // bytes held for one session
+	Memory         int64         `json:"memory"`   // bytes held for one session
+	MaxBody        int64         `json:"max_body"` // bytes of one request's; 0: any number
+	Hosts          []HostLimit   `json:"hosts,omitempty"`
+}
+
+// HostLimit bounds the calls to one host, of all sessions together.
+type HostLimit struct {
+	Host    string        `json:"host"` // with its port, unless that is 80 or 443
+	RPS     float64       `json:"rps"`
+	Burst   int           `json:"burst"`
+	Timeout time.Duration `json:"timeout"` // from the end of a request to the head of its response
 }
 
 // Uplink is how a Sidecar reaches an Authority that was not started for it. The

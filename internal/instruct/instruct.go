@@ -77,11 +77,19 @@ func Sidecar(c *config.Config, id string, shipped, seeds []string, p Place) (*co
 // limits are what the configuration bounds; what it leaves out stays zero.
 func limits(s *config.Sidecar) control.Limits {
 	i := &s.Interceptor
+	var hosts []control.HostLimit
+	for n := range s.Connector.Hosts {
+		h := &s.Connector.Hosts[n]
+		key, _ := h.Key() // the configuration was checked
+		hosts = append(hosts, control.HostLimit{Host: key, RPS: h.RPS, Burst: h.Burst, Timeout: h.Timeout.Or(0)})
+	}
 	return control.Limits{
 		MaxConnections: i.MaxConnections, MaxTotal: i.MaxTotal, HeadTimeout: i.HeadTimeout.Or(0), IdleTimeout: i.IdleTimeout.Or(0), StreamIdle: i.StreamIdle.Or(0),
 		ConnectTimeout: i.ConnectRelay.SetupTimeout.Or(0), SessionMax: i.ConnectRelay.SessionMax.Or(0),
 		Response: s.Connector.DefaultTimeout.Or(0),
 		Memory:   i.BodyBudget.Or(0),
+		MaxBody:  i.MaxBody.Or(0),
+		Hosts:    hosts,
 	}
 }
 

@@ -33,7 +33,7 @@ func (s *session) lookInside(p *proxy.Config) error {
 	p.HTTP2, err = h2.New(h2.Config{
 		Enforcer: s.enforcer, DialTLS: tls.DialTLS, Log: c.log,
 		HeadTimeout: p.HeadTimeout, IdleTimeout: p.IdleTimeout, ConnectTimeout: p.ConnectTimeout,
-		ResponseTimeout: p.ResponseTimeout, StreamIdle: p.StreamIdle, Memory: p.Memory,
+		ResponseTimeout: p.ResponseTimeout, StreamIdle: p.StreamIdle, Memory: p.Memory, MaxBody: p.MaxBody, HostTimeout: p.HostTimeout,
 	})
 	return err
 }

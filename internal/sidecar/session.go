@@ -110,12 +110,13 @@ func (s *session) serve(ctx context.Context, e entrances) error {
 	s.enforcer = enforce.New(enforce.Config{
 		SandboxID: s.id.sandbox, SessionID: s.id.session, AgentID: s.id.agent,
 		Table: c.table, DefaultProtected: c.start.DefaultProtected, NoAllow: c.start.NoAllow,
-		Authority: authority{c.state, s.tokens}, Audit: c.audit, Literals: literals{c.egress}, Skew: c.start.Skew, Log: c.log,
+		Authority: authority{c.state, s.tokens}, Audit: c.audit, Literals: literals{c.egress}, Skew: c.start.Skew, Log: c.log, Pace: c.pace,
 	})
 	if e.questions != nil {
 		return s.serveQuestions(ctx, e.questions)
 	}
 	cfg := limited(proxy.Config{Enforcer: s.enforcer, Dialer: c.egress, Log: c.log, Memory: allowance.New(cmp.Or(c.start.Limits.Memory, defaultMemory))}, &c.start.Limits)
+	cfg.HostTimeout = c.pace.Timeout
 	if err := s.lookInside(&cfg); err != nil {
 		return err
 	}
@@ -183,6 +184,7 @@ const defaultMemory = 64 << 20
 func limited(c proxy.Config, l *control.Limits) proxy.Config {
 	c.MaxConns, c.HeadTimeout, c.IdleTimeout, c.StreamIdle = l.MaxConnections, l.HeadTimeout, l.IdleTimeout, l.StreamIdle
 	c.ConnectTimeout, c.SessionMax, c.ResponseTimeout = l.ConnectTimeout, l.SessionMax, l.Response
+	c.MaxBody = l.MaxBody
 	return c
 }
 

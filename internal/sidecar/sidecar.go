@@ -28,6 +28,7 @@ import (
 	"firma/internal/mapping"
 	"firma/internal/policy"
 	"firma/internal/sidecar/egress"
+	"firma/internal/sidecar/pace"
 	"firma/internal/sidecar/seeds"
 	"firma/internal/sidecar/uplink"
 	"firma/internal/verdict"
@@ -41,7 +42,8 @@ type Sidecar struct {
 
 	audit   *audit.Log
 	table   *mapping.Table
-	leaves  *ca.Leaves // nil where nothing is looked into
+	pace    *pace.Hosts // nil: no host is bounded
+	leaves  *ca.Leaves  // nil where nothing is looked into
 	egress  *egress.Dialer
 	seeds   *seeds.Seeds   // nil without any
 	uplink  *uplink.Uplink // nil without an Authority
@@ -74,6 +76,7 @@ func newSidecar(s *control.SidecarStart, log *slog.Logger) (*Sidecar, error) {
 	if c.table, err = buildTable(s, log); err != nil {
 		return nil, err
 	}
+	c.pace = pace.New(s.Limits.Hosts)
 	if c.leaves, err = newLeaves(s); err != nil {
 		return nil, err
 	}

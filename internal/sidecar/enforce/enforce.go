@@ -19,6 +19,7 @@ import (
 	"firma/internal/intent"
 	"firma/internal/mapping"
 	"firma/internal/policy"
+	"firma/internal/sidecar/pace"
 	"firma/internal/verdict"
 )
 
@@ -51,6 +52,7 @@ type Config struct {
 	Authority        Authority
 	Audit            Recorder
 	Literals         Literals
+	Pace             *pace.Hosts      // nil: no host is bounded
 	Skew             time.Duration    // clock_skew_tolerance
 	Now              func() time.Time // nil: time.Now
 	Log              *slog.Logger
@@ -85,6 +87,12 @@ func (e *Enforcer) Enforce(ctx context.Context, c *intent.Call) verdict.Decision
 	start := e.cfg.Now()
 	j := judgement{call: c, at: start, kind: kindOf(c)}
 	e.judge(ctx, &j)
+	if j.d.Outcome.Dispatches() {
+		if wait, ok := e.cfg.Pace.Take(c.HostKey(), j.at); !ok {
+			j.deny(verdict.RateLimited, "the operator limits how often "+c.HostKey()+" is asked")
+			j.d.RetryAfter, j.d.Passthrough = wait, false
+		}
+	}
 	return e.record(ctx, &j)
 }
 

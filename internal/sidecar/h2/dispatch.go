@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -47,7 +48,14 @@ func (st *stream) run() {
 		code = st.malformed(why(err))
 		return
 	}
-	if err := st.readPush(); errors.Is(err, errNoRoom) {
+	if most := st.c.srv.cfg.MaxBody; most > 0 && st.head.length > most {
+		code = st.refuse(verdict.Decision{}, verdict.RequestBodyTooLarge, refusal.TooLong)
+		return
+	}
+	if err := st.readPush(); errors.Is(err, errTooLong) {
+		code = st.refuse(verdict.Decision{}, verdict.RequestBodyTooLarge, refusal.TooLong)
+		return
+	} else if errors.Is(err, errNoRoom) {
 		code = st.noRoom(verdict.Decision{})
 		return
 	} else if err != nil {
@@ -78,6 +86,13 @@ func why(err error) string {
 		return i.Why
 	}
 	return err.Error()
+}
+
+// refuse is for what a limit refuses, after an ALLOW (prior) or before it.
+func (st *stream) refuse(prior verdict.Decision, r verdict.Reason, detail string) uint32 {
+	d := st.c.srv.cfg.Enforcer.Refuse(st.ctx, &st.call, prior, r, detail)
+	d.Outcome = verdict.Deny
+	return st.deny(d)
 }
 
 func (st *stream) malformed(detail string) uint32 {
@@ -116,7 +131,14 @@ func (x *exchange) run() uint32 {
 		return x.failed(errClientLeft)
 	}
 	defer x.limit()()
-	resp, err := x.c.srv.up.by(x.lean).RoundTrip(x.request(&x.d))
+	req, answered := x.bounded(x.request(&x.d))
+	resp, err := x.c.srv.up.by(x.lean).RoundTrip(req)
+	if !answered() {
+		if err == nil {
+			resp.Body.Close()
+		}
+		err = context.DeadlineExceeded
+	}
 	if err != nil {
 		return x.failed(err)
 	}
@@ -133,6 +155,40 @@ func (x *exchange) run() uint32 {
 	return codeNone
 }
 
+// bounded gives the upstream as long as its host may take to begin the answer, from
+// when the last of the request went out. answered ends that; false if it took longer.
+func (x *exchange) bounded(req *http.Request) (_ *http.Request, answered func() bool) {
+	var d time.Duration
+	if of := x.c.srv.cfg.HostTimeout; of != nil {
+		d = of(x.call.HostKey())
+	}
+	if d <= 0 {
+		return req, func() bool { return true }
+	}
+	ctx, cancel := context.WithCancel(req.Context())
+	late, seen := false, int64(0)
+	x.c.mu.Lock() // the timer's function may run before timer is set
+	defer x.c.mu.Unlock()
+	var timer *time.Timer
+	timer = time.AfterFunc(d, func() {
+		x.c.mu.Lock()
+		defer x.c.mu.Unlock()
+		if x.sent != seen {
+			seen = x.sent
+			timer.Reset(d)
+			return
+		}
+		late = true
+		cancel()
+	})
+	return req.WithContext(ctx), func() bool {
+		timer.Stop()
+		x.c.mu.Lock()
+		defer x.c.mu.Unlock()
+		return !late
+	}
+}
+
 func (x *exchange) record(err error) {
 	sent, cause := x.end()
 	x.res.RequestBytes += sent
@@ -146,6 +202,9 @@ func (x *exchange) record(err error) {
 func (x *exchange) failed(err error) uint32 {
 	_, cause := x.end()
 	code, detail := explain(err, cause)
+	if x.isTooLong() {
+		code, detail = verdict.RequestBodyTooLarge, refusal.TooLong
+	}
 	if !refusal.IsAbort(code) && cause == nil {
 		d := x.c.srv.cfg.Enforcer.Refuse(x.ctx, &x.call, x.d, code, detail)
 		d.Outcome = verdict.Deny
@@ -186,6 +245,8 @@ func explain(err, cause error) (verdict.Reason, string) {
 	var reset resetError
 	var ne net.Error
 	switch {
+	case errors.Is(err, errTooLong):
+		return verdict.RequestBodyTooLarge, refusal.TooLong
 	case errors.Is(err, errNoRoom):
 		return verdict.ConnectorFailure, refusal.NoMemory
 	case errors.As(err, &revoked):

@@ -3,6 +3,7 @@ package h2
 import (
 	"errors"
 
+	"firma/internal/sidecar/refusal"
 	"firma/internal/verdict"
 )
 
@@ -22,6 +23,9 @@ var (
 	errIdle       = errors.New("h2: nothing was carried for too long")
 	errDone       = errors.New("h2: the stream is over")
 )
+
+// errTooLong is a request body that is longer than MaxBody.
+var errTooLong = errors.New("h2: " + refusal.TooLong)
 
 // bodyError is a request body that breaks the framing it announced.
 type bodyError struct{ why string }

@@ -47,6 +47,11 @@ type Config struct {
 	// ResponseTimeout is from the end of the request to the response head. Default
 	// 10 min, negative for none.
 	ResponseTimeout time.Duration
+	// HostTimeout is ResponseTimeout for one host (intent.HostKey), 0 for the usual
+	// one. It may be nil.
+	HostTimeout func(host string) time.Duration
+	// MaxBody bounds the body of a request, in bytes; 0 does not.
+	MaxBody int64
 	// StreamIdle cuts a request or a WebSocket that carried nothing either way for
 	// at least this long, at most twice. Default 1 h, negative for none.
 	StreamIdle time.Duration

@@ -40,9 +40,7 @@ func (st *stream) claim(size int) bool {
 
 // noRoom refuses the request; prior is as Refuse takes it.
 func (st *stream) noRoom(prior verdict.Decision) uint32 {
-	d := st.c.srv.cfg.Enforcer.Refuse(st.ctx, &st.call, prior, verdict.SessionMemoryExhausted, refusal.NoMemory)
-	d.Outcome = verdict.Deny
-	return st.deny(d)
+	return st.refuse(prior, verdict.SessionMemoryExhausted, refusal.NoMemory)
 }
 
 // widen lets the client send more of the body ahead, if there is room for it. It

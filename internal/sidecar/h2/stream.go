@@ -45,6 +45,7 @@ type stream struct {
 	sent     int64
 	trailer  []hpack.HeaderField
 	unwanted bool // nobody reads the body any more
+	tooLong  bool // there is more of it than MaxBody
 
 	held allowance.Claim // for head, window and trailers
 	wide bool            // the client may send more ahead
@@ -62,6 +63,10 @@ func (st *stream) take(p []byte, size int, end bool) {
 	if n := st.head.length; n >= 0 && (st.received > n || end && st.received < n) {
 		st.resetLocked(&bodyError{"it is not as long as Content-Length says"}, codeProtocol)
 		return
+	}
+	if most := st.c.srv.cfg.MaxBody; most > 0 && st.received > most && st.head.protocol == "" {
+		st.tooLong, st.unwanted = true, true
+		st.body, st.at = nil, 0
 	}
 	if st.remoteEnded = end; st.unwanted {
 		st.discard(size)
@@ -118,6 +123,9 @@ func (st *stream) Read(p []byte) (int, error) {
 	c := st.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if st.tooLong {
+		return 0, errTooLong
+	}
 	if len(st.ahead) > 0 && st.err == nil && !st.unwanted {
 		n := copy(p, st.ahead)
 		st.ahead = st.ahead[n:]
@@ -127,6 +135,8 @@ func (st *stream) Read(p []byte) (int, error) {
 		st.cond.Wait()
 	}
 	switch {
+	case st.tooLong:
+		return 0, errTooLong
 	case st.err != nil:
 		return 0, st.err
 	case st.unwanted:
@@ -148,6 +158,12 @@ func (st *stream) Read(p []byte) (int, error) {
 		c.kick()
 	}
 	return n, nil
+}
+
+func (st *stream) isTooLong() bool {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	return st.tooLong
 }
 
 // Close says that the upstream's client wants no more of the body.

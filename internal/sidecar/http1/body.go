@@ -2,6 +2,7 @@ package http1
 
 import (
 	"bytes"
+	"errors"
 	"io"
 )
 
@@ -22,6 +23,8 @@ type Body struct {
 	state   bodyState
 	left    int64 // of the body, or of the current chunk
 	excess  int64 // bytes of chunk framing beyond what the data so far needed
+	most    int64 // bytes of chunked content that are taken; 0: any number
+	total   int64 // of the chunks so far
 }
 
 type bodyState uint8
@@ -44,6 +47,12 @@ func (b *Body) Reset(r *Reader, h *Head) {
 		b.state = ended
 	}
 }
+
+// ErrTooLong is Next's error when a chunked body is longer than Most permits.
+var ErrTooLong = errors.New("http1: the body is longer than permitted")
+
+// Most bounds a chunked body to n bytes; 0 does not. It is to be called after Reset.
+func (b *Body) Most(n int64) { b.most = n }
 
 // Ended reports whether the whole body was returned by Next.
 func (b *Body) Ended() bool { return b.state == ended }
@@ -169,6 +178,9 @@ func (b *Body) size() (wait bool, err error) {
 	}
 	if b.excess = max(0, b.excess+int64(i)+2-16-2*min(n, 1<<32)); b.excess > maxChunkExcess {
 		return false, malformed("the chunked coding has too much framing")
+	}
+	if b.total += min(n, 1<<58); b.most > 0 && b.total > b.most {
+		return false, ErrTooLong
 	}
 	b.r.Discard(i + 1)
 	if b.left, b.state = n, inData; n == 0 {

@@ -26,6 +26,7 @@ func (x *exchange) compose() error {
 		b = x.appendPushed(b)
 	} else {
 		x.body.Reset(c.in, &c.req.Head)
+		x.body.Most(c.srv.cfg.MaxBody)
 	}
 	b, err := x.appendBody(b)
 	x.inline = x.body.Ended()

@@ -23,6 +23,7 @@ import (
 func composed(wire []byte, to *destination) (sent []byte, judged []string) {
 	c := &conn{in: http1.NewReader(bytes.NewReader(wire)), fixed: to}
 	c.x.c = c
+	c.srv = &Server{}
 	for {
 		for done := false; !done; {
 			var err error

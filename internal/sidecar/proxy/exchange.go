@@ -51,7 +51,13 @@ func (c *conn) request() bool {
 		c.malformed(c.transport(), why(err), hint)
 		return false
 	}
+	if most := c.srv.cfg.MaxBody; most > 0 && c.req.Framing == http1.Length && c.req.Length > most {
+		return c.tooLong(verdict.Decision{})
+	}
 	if err := c.readPush(); err != nil {
+		if errors.Is(err, http1.ErrTooLong) {
+			return c.tooLong(verdict.Decision{})
+		}
 		if errors.Is(err, http1.ErrNoRoom) {
 			return c.noRoom(&c.call, verdict.Decision{})
 		}
@@ -72,7 +78,9 @@ func (c *conn) request() bool {
 func (x *exchange) run(d verdict.Decision) bool {
 	c := x.c
 	x.reset(d)
-	if err := x.compose(); err != nil {
+	if err := x.compose(); errors.Is(err, http1.ErrTooLong) {
+		return c.tooLong(d)
+	} else if err != nil {
 		return x.abort(verdict.ConnectorInvalidRequest, "the request body is malformed: "+why(err), false)
 	}
 	for fresh := false; ; fresh = true {

@@ -33,6 +33,8 @@ type Config struct {
 
 	Log *slog.Logger // panics and broken listeners; nothing per request
 
+	// MaxBody bounds the body of a request, in bytes; 0 does not.
+	MaxBody int64
 	// MaxConns bounds the agent's connections; further ones wait in the kernel's
 	// backlog. Default 4096.
 	MaxConns int
@@ -46,6 +48,9 @@ type Config struct {
 	// ResponseTimeout is from the end of the request to the response head; model
 	// APIs that don't stream think for minutes. Default 10 min, negative for none.
 	ResponseTimeout time.Duration
+	// HostTimeout is ResponseTimeout for one host (intent.HostKey), 0 for the usual
+	// one. It may be nil.
+	HostTimeout func(host string) time.Duration
 	// StreamIdle cuts a response body or a tunnel that carried nothing for at
 	// least this long, at most twice. Default 1 h, negative for none.
 	StreamIdle time.Duration

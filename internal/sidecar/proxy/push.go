@@ -48,6 +48,7 @@ func (c *conn) readPush() error {
 	defer c.setReadDeadline(time.Time{})
 	b := &c.x.body
 	b.Reset(c.in, &c.req.Head)
+	b.Most(c.srv.cfg.MaxBody)
 	c.push.read = true
 	c.push.held = c.srv.cfg.Memory.Claim()
 	for {

@@ -38,6 +38,15 @@ func (c *conn) noRoom(call *intent.Call, prior verdict.Decision) bool {
 	return false
 }
 
+// tooLong refuses a request for the length of its body, which may have shown only
+// after it was allowed as prior. The result is false: the connection ends.
+func (c *conn) tooLong(prior verdict.Decision) bool {
+	d := c.srv.cfg.Enforcer.Refuse(c.ctx, &c.call, prior, verdict.RequestBodyTooLarge, refusal.TooLong)
+	d.Outcome = verdict.Deny
+	c.deny(d, false)
+	return false
+}
+
 // abort answers an allowed call whose dispatch failed before a response head.
 func (c *conn) abort(d verdict.Decision, code verdict.Reason, detail string, again bool) bool {
 	d.Outcome, d.Reason, d.Detail = verdict.Abort, code, detail

@@ -141,6 +141,9 @@ func (x *exchange) failed(err error) bool {
 	revoked := x.c.end()
 	x.u.close()
 	code, detail := x.explain(err, revoked)
+	if code == verdict.RequestBodyTooLarge {
+		return x.c.tooLong(x.d)
+	}
 	return x.abort(code, detail, whole)
 }
 
@@ -180,6 +183,8 @@ func (x *exchange) explain(err error, revoked verdict.Reason) (verdict.Reason, s
 	var gone *clientError
 	var bad *http1.Error
 	switch {
+	case errors.Is(err, http1.ErrTooLong):
+		return verdict.RequestBodyTooLarge, refusal.TooLong
 	case errors.Is(err, http1.ErrNoRoom):
 		return verdict.ConnectorFailure, refusal.NoMemory
 	case errors.As(err, &gone):

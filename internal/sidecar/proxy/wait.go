@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"time"
@@ -47,6 +48,9 @@ func (x *exchange) limit() time.Time {
 	d := x.c.srv.cfg.StreamIdle
 	if x.res.Status == 0 {
 		d = x.c.srv.cfg.ResponseTimeout
+		if of := x.c.srv.cfg.HostTimeout; of != nil {
+			d = cmp.Or(of(x.c.call.HostKey()), d)
+		}
 	}
 	if d < 0 {
 		return time.Time{}

@@ -162,5 +162,8 @@ func IsAbort(r verdict.Reason) bool {
 	return false
 }
 
+// TooLong is for the agent whose request has a body that may not be sent.
+const TooLong = "the request body is longer than the operator permits (max_request_body_size)"
+
 // NoMemory is for the agent whose session may make the Sidecar hold no more.
 const NoMemory = "the session's calls hold all the memory they may (total_body_budget); let some end"

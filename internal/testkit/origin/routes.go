@@ -21,6 +21,7 @@ const maxEcho = 1 << 20
 //	/headers           the request's headers as JSON
 //	/sse?n=3&ms=10     n server-sent events, ms apart, each flushed
 //	/slow?ms=1000      headers at once, the body after ms
+//	/late?ms=1000      nothing at all until then
 //	/sink              reads the body, answers with its size
 //	everything else    the request as JSON: method, host, path, headers, body
 func routes(git http.Handler) http.Handler {
@@ -31,6 +32,7 @@ func routes(git http.Handler) http.Handler {
 	mux.HandleFunc("/headers", serveHeaders)
 	mux.HandleFunc("/sse", serveEvents)
 	mux.HandleFunc("/slow", serveSlow)
+	mux.HandleFunc("/late", serveLate)
 	mux.HandleFunc("/sink", serveSink)
 	mux.HandleFunc("/", serveEcho)
 	if git == nil {
@@ -95,6 +97,8 @@ func serveEvents(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 }
+
+func serveLate(w http.ResponseWriter, r *http.Request) { pause(r, number(r, "ms", 1000)) }
 
 func serveSlow(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)

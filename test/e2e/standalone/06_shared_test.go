@@ -17,7 +17,8 @@ import (
 
 // shared is a Sidecar that several runs may attach to: tls.test is looked into, of
 // tun.test only a tunnel to port 7000 is mapped.
-func (s *stage) shared(c *controlPlane, url string) *side {
+// more are lines of [sidecar.interceptor], in place of where it listens if they say so.
+func (s *stage) shared(c *controlPlane, url string, more ...string) *side {
 	s.t.Helper()
 	s.write("ca.pem", string(s.origin.CAPEM()))
 	s.write("shared.toml", rules+`
@@ -34,12 +35,24 @@ path = "/**"
 action_class = "code.read"
 
 [[rules]]
+method = "POST"
+host = "tls.test"
+path = "/**"
+action_class = "code.write"
+
+[[rules]]
 method = "CONNECT"
 host = "tun.test:7000"
 action_class = "code.read"
 tunnel_accepts = ["non_tls"]
 `)
-	config := strings.Replace(c.led(anyPort, url), "rules.toml", "shared.toml", 1)
+	interceptor := anyPort
+	if lines := strings.Join(more, "\n"); strings.HasPrefix(lines, anyPort) {
+		interceptor = lines
+	} else if lines != "" {
+		interceptor += "\n" + lines
+	}
+	config := strings.Replace(c.led(interceptor, url), "rules.toml", "shared.toml", 1)
 	config = strings.Replace(config, "[sidecar.egress.hosts]\n", fmt.Sprintf("[sidecar.egress]\nca_cert_path = %q\n[sidecar.egress.hosts]\n\"tls.test\" = %q\n\"tun.test\" = %q\n",
 		s.Base+"/ca.pem", s.origin.TLSAddr().String(), s.origin.PlainAddr().String()), 1)
 	return s.alone(config)
