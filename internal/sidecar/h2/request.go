@@ -71,7 +71,7 @@ func (st *stream) header(d *verdict.Decision) http.Header {
 		case f.Name == "cookie":
 			crumbs = append(crumbs, f.Value)
 		default:
-			key := textproto.CanonicalMIMEHeaderKey(f.Name)
+			key := headerKey(f.Name)
 			header[key] = append(header[key], f.Value)
 		}
 	}
@@ -82,6 +82,16 @@ func (st *stream) header(d *verdict.Decision) http.Header {
 		header["Te"] = []string{"trailers"}
 	}
 	return header
+}
+
+// headerKey is the key of a field in an http.Header. net/http takes two of them, by
+// their canonical keys, for leave to send a POST once more by itself, which would be
+// recorded once: they keep the key that they came with.
+func headerKey(name string) string {
+	if name == "idempotency-key" || name == "x-idempotency-key" {
+		return name
+	}
+	return textproto.CanonicalMIMEHeaderKey(name)
 }
 
 // announceTrailers arranges for the trailers that the client announced, as far as
