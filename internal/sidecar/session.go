@@ -180,9 +180,13 @@ func (s *session) captured() []netip.Prefix {
 // configured, in bytes.
 const defaultMemory = 64 << 20
 
+// maxConns is how many connections an agent may have when nothing is configured.
+const maxConns = 4096
+
 // limited sets what the configuration bounds.
 func limited(c proxy.Config, l *control.Limits) proxy.Config {
-	c.MaxConns, c.HeadTimeout, c.IdleTimeout, c.StreamIdle = l.MaxConnections, l.HeadTimeout, l.IdleTimeout, l.StreamIdle
+	c.MaxConns = within(l.MaxConnections, maxConns, "max_connections", c.Log)
+	c.HeadTimeout, c.IdleTimeout, c.StreamIdle = l.HeadTimeout, l.IdleTimeout, l.StreamIdle
 	c.ConnectTimeout, c.SessionMax, c.ResponseTimeout = l.ConnectTimeout, l.SessionMax, l.Response
 	c.MaxBody = l.MaxBody
 	return c

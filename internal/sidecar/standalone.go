@@ -3,7 +3,6 @@
 package sidecar
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -155,7 +154,7 @@ func (d *standalone) serve() error {
 		return err
 	}
 	d.direct.tokens = d.side.staged
-	d.share = intake.NewShare(cmp.Or(d.o.Start.Limits.MaxTotal, maxTotal))
+	d.share = intake.NewShare(within(d.o.Start.Limits.MaxTotal, maxTotal, "max_total_connections", d.log), d.log)
 	port := intake.NewQueue()
 	in := intake.Config{Direct: func(c net.Conn) { port.Put(c) }, Guest: d.attend, Secret: d.o.Secret, Log: d.log}
 	e := entrances{proxy: port}

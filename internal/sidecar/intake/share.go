@@ -3,8 +3,10 @@
 package intake
 
 import (
+	"log/slog"
 	"net"
 	"sync"
+	"time"
 )
 
 // Share divides a number of connections among queues so that none starves: a
@@ -14,12 +16,22 @@ import (
 type Share struct {
 	total int
 
-	mu   sync.Mutex
-	open map[*Queue]func() int
+	log   *slog.Logger
+
+	mu     sync.Mutex
+	open   map[*Queue]func() int
+	closed int       // connections, since it was last said
+	said   time.Time // when that was
 }
 
+// sayEvery is how often a share speaks of connections that it closed: who floods it
+// must not flood the log, too.
+const sayEvery = 10 * time.Second
+
 // NewShare returns a share of total connections.
-func NewShare(total int) *Share { return &Share{total: total, open: map[*Queue]func() int{}} }
+func NewShare(total int, log *slog.Logger) *Share {
+	return &Share{total: total, log: log, open: map[*Queue]func() int{}}
+}
 
 // Join counts q from now until it is closed; open tells how many of its
 // connections were accepted and have not ended. It is called while others wait,
@@ -54,5 +66,19 @@ func (s *Share) put(q *Queue, conn net.Conn) bool {
 			own = n
 		}
 	}
-	return own < free && q.send(conn)
+	if own < free && q.send(conn) {
+		return true
+	}
+	s.turnAway(own, free)
+	return false
+}
+
+// turnAway counts a connection that is closed. s.mu is held.
+func (s *Share) turnAway(own, free int) {
+	s.closed++
+	if now := time.Now(); now.Sub(s.said) >= sayEvery {
+		s.log.Warn("connections are closed at once: a session has its part of them", "closed", s.closed,
+			"its_own", own, "free", free, "max_total_connections", s.total)
+		s.closed, s.said = 0, now
+	}
 }

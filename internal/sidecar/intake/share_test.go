@@ -4,7 +4,9 @@ package intake_test
 
 import (
 	"io"
+	"log/slog"
 	"net"
+	"strings"
 	"testing"
 
 	"firma/internal/sidecar/intake"
@@ -33,7 +35,7 @@ func fill(t *testing.T, q *intake.Queue, held *int, limit int) {
 
 // However much the sessions before it hold, the next one gets its part.
 func TestShareStarvesNobody(t *testing.T) {
-	share := intake.NewShare(96)
+	share := intake.NewShare(96, slog.New(slog.DiscardHandler))
 	held := make([]int, 4)
 	var first *intake.Queue
 	for i, want := range []int{48, 24, 12, 6} {
@@ -55,7 +57,7 @@ func TestShareStarvesNobody(t *testing.T) {
 }
 
 func TestShareCountsWhatWaits(t *testing.T) {
-	share := intake.NewShare(8)
+	share := intake.NewShare(8, slog.New(slog.DiscardHandler))
 	q := intake.NewQueue()
 	share.Join(q, func() int { return 0 })
 	taken := 0
@@ -109,4 +111,24 @@ func TestSilentClientsKeepNobodyOut(t *testing.T) {
 	say(t, p.dial(t), "GET http://a.test/ HTTP/1.1\r\n\r\n")
 	(<-p.direct).Close()
 	hear(t, silent[0]) // closed
+}
+
+// TestShareSaysSo: what is closed is said, once for a flood.
+func TestShareSaysSo(t *testing.T) {
+	var said strings.Builder
+	share := intake.NewShare(2, slog.New(slog.NewTextHandler(&said, nil)))
+	q := intake.NewQueue()
+	defer q.Close()
+	share.Join(q, func() int { return 0 })
+	closed := 0
+	for range 50 {
+		a, b := net.Pipe()
+		defer a.Close()
+		if !q.Put(b) {
+			closed++
+		}
+	}
+	if closed == 0 || strings.Count(said.String(), "level=WARN") != 1 || !strings.Contains(said.String(), "max_total_connections=2") {
+		t.Errorf("%d closed\n%s", closed, said.String())
+	}
 }

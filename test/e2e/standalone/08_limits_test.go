@@ -1,9 +1,16 @@
 package standalone
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"firma/internal/testkit/transcript"
+	"firma/internal/testkit/world"
 )
 
 // TestBodyLimit: curl's upload is refused with 413, announced or chunked, and by
@@ -78,5 +85,44 @@ func TestLimitsAreChecked(t *testing.T) {
 		}
 		d := s.begin(s.fresh("state"), s.base(anyPort+"\nmax_request_body_size = 0"))
 		d.wantEnd(1, "firma: error: ConfigValidation: ", fmt.Sprint("max_request_body_size"))
+	})
+}
+
+// TestFewDescriptors: a Sidecar that may open few files takes fewer connections than
+// configured, says so, and keeps what the log needs: a flood of connections ends
+// neither the log nor the calls after it.
+func TestFewDescriptors(t *testing.T) {
+	everyone(t, func(t *testing.T, s *stage) {
+		config := s.write("side.toml", s.base(anyPort+"\nmax_total_connections = 5000")+"[sidecar.policy]\n")
+		state := s.fresh("state")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		p := &process{t: t, out: transcript.New(), err: transcript.New(), over: make(chan struct{})}
+		p.cmd = s.Prepare(ctx, world.Command{Args: []string{"sh", "-c", `ulimit -n 120; exec "$0" "$@"`, s.Firma, "sidecar", "-c", config, "--health-bind-addr", free(t)}, Env: []string{"FIRMA_STATE_DIR=" + state}})
+		p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
+		must(t, p.cmd.Start())
+		go func() { _ = p.cmd.Wait(); p.out.Close(); p.err.Close(); close(p.over) }()
+		p.says("fewer connections are taken than configured")
+		p.says("msg=ready")
+		d := &side{process: p, s: s, state: state, addr: listening.FindStringSubmatch(p.err.String())[1]}
+		var flood []net.Conn
+		for range 300 {
+			conn, err := net.Dial("tcp", d.addr)
+			if err != nil {
+				break
+			}
+			fmt.Fprint(conn, "GET http://plain.test/bytes/1 HTTP/1.1\r\nHost: plain.test\r\n\r\n")
+			flood = append(flood, conn)
+		}
+		for _, conn := range flood[:10] {
+			conn.SetReadDeadline(time.Now().Add(deadline))
+			_, _ = conn.Read(make([]byte, 1))
+		}
+		for _, conn := range flood {
+			conn.Close()
+		}
+		p.signal(syscall.SIGTERM)
+		p.wantEnd(0)
+		d.wantSealed()
 	})
 }
