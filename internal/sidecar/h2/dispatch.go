@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -100,13 +99,11 @@ func (st *stream) malformed(detail string) uint32 {
 	return st.deny(refusal.Malformed(d, detail, ""))
 }
 
-// deny answers with a decision that does not dispatch. It returns the code to end
-// the stream with, should the answer not get through.
-func (st *stream) deny(d verdict.Decision) uint32 {
-	d = refusal.Settle(d)
+// answer is the response to a settled decision that does not dispatch.
+func answer(d verdict.Decision) (fields []hpack.HeaderField, body []byte) {
 	status, _ := refusal.Status(d)
-	body := refusal.Body(d)
-	fields := []hpack.HeaderField{
+	body = refusal.Body(d)
+	fields = []hpack.HeaderField{
 		{Name: ":status", Value: strconv.Itoa(status)},
 		{Name: "content-type", Value: refusal.ContentType},
 		{Name: "content-length", Value: strconv.Itoa(len(body))},
@@ -117,6 +114,14 @@ func (st *stream) deny(d verdict.Decision) uint32 {
 	if after := refusal.RetryAfter(d); after != "" {
 		fields = append(fields, hpack.HeaderField{Name: "retry-after", Value: after})
 	}
+	return fields, body
+}
+
+// deny answers with a decision that does not dispatch. It returns the code to end
+// the stream with, should the answer not get through.
+func (st *stream) deny(d verdict.Decision) uint32 {
+	d = refusal.Settle(d)
+	fields, body := answer(d)
 	bodyless := st.head.method == "HEAD"
 	if st.writeHead(fields, bodyless) == nil && !bodyless {
 		st.writeData(body, true, false)
@@ -153,40 +158,6 @@ func (x *exchange) run() uint32 {
 	}
 	x.record(nil)
 	return codeNone
-}
-
-// bounded gives the upstream as long as its host may take to begin the answer, from
-// when the last of the request went out. answered ends that; false if it took longer.
-func (x *exchange) bounded(req *http.Request) (_ *http.Request, answered func() bool) {
-	var d time.Duration
-	if of := x.c.srv.cfg.HostTimeout; of != nil {
-		d = of(x.call.HostKey())
-	}
-	if d <= 0 {
-		return req, func() bool { return true }
-	}
-	ctx, cancel := context.WithCancel(req.Context())
-	late, seen := false, int64(0)
-	x.c.mu.Lock() // the timer's function may run before timer is set
-	defer x.c.mu.Unlock()
-	var timer *time.Timer
-	timer = time.AfterFunc(d, func() {
-		x.c.mu.Lock()
-		defer x.c.mu.Unlock()
-		if x.sent != seen {
-			seen = x.sent
-			timer.Reset(d)
-			return
-		}
-		late = true
-		cancel()
-	})
-	return req.WithContext(ctx), func() bool {
-		timer.Stop()
-		x.c.mu.Lock()
-		defer x.c.mu.Unlock()
-		return !late
-	}
 }
 
 func (x *exchange) record(err error) {
@@ -271,29 +242,4 @@ func explain(err, cause error) (verdict.Reason, string) {
 		return verdict.ConnectorFailure, "the upstream closed the connection"
 	}
 	return verdict.ConnectorFailure, "the connection to the upstream failed"
-}
-
-// limit cuts the stream when nothing is carried for too long.
-func (x *exchange) limit() (stop func()) {
-	idle := x.c.srv.cfg.StreamIdle
-	if idle < 0 {
-		return func() {}
-	}
-	seen := int64(-1)
-	x.c.mu.Lock() // the timer's function may run before timer is set
-	defer x.c.mu.Unlock()
-	var timer *time.Timer
-	timer = time.AfterFunc(idle, func() {
-		x.c.mu.Lock()
-		defer x.c.mu.Unlock()
-		switch n := x.moved.Load() + x.sent; {
-		case !x.active:
-		case n == seen:
-			x.resetLocked(errIdle, codeCancel)
-		default:
-			seen = n
-			timer.Reset(idle)
-		}
-	})
-	return func() { timer.Stop() }
 }

@@ -3,9 +3,6 @@ package h2
 import (
 	"context"
 	"errors"
-	"strconv"
-
-	"golang.org/x/net/http2/hpack"
 
 	"firma/internal/sidecar/refusal"
 	"firma/internal/verdict"
@@ -85,14 +82,7 @@ func (c *conn) turnAway(st *stream) error {
 		call, prior.Resource = nil, c.host
 	}
 	d := refusal.Settle(c.srv.cfg.Enforcer.Refuse(c.ctx, call, prior, verdict.SessionMemoryExhausted, refusal.NoMemory))
-	status, _ := refusal.Status(d)
-	body := refusal.Body(d)
-	fields := []hpack.HeaderField{
-		{Name: ":status", Value: strconv.Itoa(status)},
-		{Name: "content-type", Value: refusal.ContentType},
-		{Name: "content-length", Value: strconv.Itoa(len(body))},
-		{Name: "retry-after", Value: refusal.RetryAfter(d)},
-	}
+	fields, body := answer(d)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n := int64(len(body)); len(c.out) < highWater && c.window >= n && c.initial >= n && st.head.method != "HEAD" {
