@@ -16,7 +16,7 @@ import (
 type Share struct {
 	total int
 
-	log   *slog.Logger
+	log *slog.Logger
 
 	mu     sync.Mutex
 	open   map[*Queue]func() int

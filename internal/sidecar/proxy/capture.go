@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"firma/internal/intent"
+	"firma/internal/verdict"
 )
 
 // serverFirst is how long a captured client may be silent before its protocol is
@@ -30,7 +31,7 @@ func (c *conn) captured() step {
 	until := time.Now().Add(serverFirst)
 	if port == 80 || port == 443 { // of the web, where the client speaks first
 		if until = (time.Time{}); !c.await() {
-			return over
+			return c.leftUnread()
 		}
 	}
 	switch c.look(until) {
@@ -43,6 +44,15 @@ func (c *conn) captured() step {
 		return c.speak(intent.HTTP)
 	case other:
 		return c.openTunnel(false)
+	}
+	return c.leftUnread()
+}
+
+// leftUnread records a connection that ended before it was clear what it is for: it
+// was made, and somebody may look for it. Nothing of it went anywhere.
+func (c *conn) leftUnread() step {
+	if !c.srv.draining.Load() {
+		c.srv.cfg.Enforcer.Refuse(c.ctx, &c.call, verdict.Decision{}, verdict.MalformedRequest, "the connection ended before it was clear what it is for")
 	}
 	return over
 }

@@ -184,3 +184,24 @@ func expectReset(t *testing.T, addr string) {
 		t.Errorf("%q %v: not reset", b, err)
 	}
 }
+
+// A connection to a port of the web that ends before it is clear what it is for
+// leaves a record and reaches nobody, whatever it began with.
+func TestCapturedLeft(t *testing.T) {
+	for _, begins := range []string{"", "GE"} {
+		for _, port := range []uint16{80, 443} {
+			w := newIntercepting(t, interceptOptions{plain: true}, answers(ok, nil))
+			c := connectTo(t, w.capturing(t, "api.example.com", port, nil))
+			c.send(begins)
+			c.CloseWrite()
+			w.e.untilLast(t, leftUnread)
+			log := w.e.take()
+			if len(log) != 1 || log[0] != leftUnread {
+				t.Errorf("%q to port %d: %q", begins, port, log)
+			}
+			c.Close()
+		}
+	}
+}
+
+const leftUnread = "refuse api.example.com after DENY: MalformedRequest"
