@@ -3,18 +3,28 @@ package e2e
 import (
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// browse is headless Chromium as docs/trust.md runs it: without its own
-// sandbox, which wants namespaces, and with firma's authority in an NSS database,
-// since it reads no bundle.
-const browse = `mkdir -p ~/.pki/nssdb && certutil -d sql:$HOME/.pki/nssdb -N --empty-password &&
-certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n firma -i "$FIRMA_SIDECAR_CA_CERT_PATH"
-browse() { timeout 60 chromium-headless-shell --no-sandbox --disable-gpu --disable-background-networking --dump-dom "$@" 2>>errors.txt || echo "status $?"; }
-cd ~
+// browse is a script that defines browse URL by the commands of docs/trust.md:
+// headless Chromium without its own sandbox, which wants namespaces, and with
+// firma's authority in an NSS database, since it reads no bundle.
+func browse(t *testing.T) string {
+	t.Helper()
+	shown := commandsOf(t, filepath.Join(repository(t), "docs/trust.md"))
+	last := len(shown) - 1
+	run, found := "", false
+	if last > 0 {
+		run, found = strings.CutSuffix(shown[last], "https://example.com")
+	}
+	if !found {
+		t.Fatalf("docs/trust.md shows something else: %q", shown)
+	}
+	return strings.Join(shown[:last], " && ") + " || exit\ncd ~\nbrowse() { timeout 60 " + run + ` "$1" 2>>errors.txt || echo "status $?"; }
 `
+}
 
 // page is an origin whose document asks for a script, which writes what a fetch
 // brought into the document.
@@ -45,7 +55,7 @@ func TestChromium(t *testing.T) {
 		config := s.looks(t, "trust.test", s.serveTLS(t, page()), "code.read", "")
 		for name, before := range map[string]string{"proxy": "", "captured": ignorant} {
 			t.Run(name, func(t *testing.T) {
-				p := sh(before + browse + `browse https://trust.test/page
+				p := sh(before + browse(t) + `browse https://trust.test/page
 browse https://trust.test/admin/page; cat errors.txt >&2`)
 				p.config = config
 				r := s.run(t, p).wantCode(t, 0)
