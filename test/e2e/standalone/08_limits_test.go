@@ -73,11 +73,11 @@ func TestLimitsAreChecked(t *testing.T) {
 	everyone(t, func(t *testing.T, s *stage) {
 		whole := "host = \"a.test\"\nrps = 1\nburst = 1\ntimeout = \"1s\"\n"
 		for lines, want := range map[string]string{
-			strings.Replace(whole, "rps = 1\n", "", 1):           "needs rps",
-			strings.Replace(whole, "burst = 1", "burst = 0", 1):  "burst",
-			strings.Replace(whole, "timeout = \"1s\"\n", "", 1):  "needs timeout",
-			strings.Replace(whole, "a.test", "a b", 1):           "a host that is none",
-			strings.Replace(whole, "host = \"a.test\"\n", "", 1): "needs host",
+			strings.Replace(whole, "rps = 1\n", "", 1):                                                  "needs rps",
+			strings.Replace(whole, "burst = 1", "burst = 0", 1):                                         "burst",
+			strings.Replace(whole, "timeout = \"1s\"\n", "", 1):                                         "needs timeout",
+			strings.Replace(whole, "a.test", "a b", 1):                                                  "a host that is none",
+			strings.Replace(whole, "host = \"a.test\"\n", "", 1):                                        "needs host",
 			whole + "[[sidecar.connector.hosts]]\n" + strings.Replace(whole, "a.test", "A.test:443", 1): "has limits already",
 		} {
 			d := s.begin(s.fresh("state"), s.base(anyPort)+"[[sidecar.connector.hosts]]\n"+lines)
