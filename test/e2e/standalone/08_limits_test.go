@@ -84,7 +84,7 @@ func TestLimitsAreChecked(t *testing.T) {
 			d.wantEnd(1, "firma: error: ConfigValidation: ", want)
 		}
 		d := s.begin(s.fresh("state"), s.base(anyPort+"\nmax_request_body_size = 0"))
-		d.wantEnd(1, "firma: error: ConfigValidation: ", fmt.Sprint("max_request_body_size"))
+		d.wantEnd(1, "firma: error: ConfigValidation: ", "max_request_body_size")
 	})
 }
 
