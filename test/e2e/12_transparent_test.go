@@ -215,20 +215,17 @@ func (s *stage) redis(t *testing.T) string {
 }
 
 // sshd returns also the type and the text of its host key.
-func (s *stage) sshd(t *testing.T) (at, key string) {
+func (s *stage) sshd(t *testing.T, more ...string) (at, key string) {
 	at = s.daemon(t, "Server listening on", func(dir, port string) []string {
 		host := filepath.Join(dir, "host")
-		out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+		keygen(t, host)
 		pub, err := os.ReadFile(host + ".pub")
 		key = strings.Join(strings.Fields(string(pub))[:2], " ")
 		if os.Getuid() == 0 {
 			err = errors.Join(err, os.MkdirAll("/run/sshd", 0o755)) // sshd's own directory, empty
 		}
 		must(t, err)
-		return []string{"/usr/sbin/sshd", "-D", "-e", "-f", os.DevNull, "-h", host, "-p", port, "-o", "ListenAddress=127.0.0.1", "-o", "PidFile=none"}
+		return append([]string{"/usr/sbin/sshd", "-D", "-e", "-f", os.DevNull, "-h", host, "-p", port, "-o", "ListenAddress=127.0.0.1", "-o", "PidFile=none"}, more...)
 	})
 	return at, key
 }
