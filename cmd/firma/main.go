@@ -88,6 +88,9 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return flagError(cmd, err)
 	})
+	root.Version = versionLine() // for who types --version
+	root.Flags().Bool("version", false, "print the version")
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.DisableSuggestions = true // ours are in the fix
 	readableHelp(root)
 	log.flags(root)
