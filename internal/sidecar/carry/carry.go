@@ -5,9 +5,13 @@
 package carry
 
 import (
+	"errors"
 	"net"
 	"sync/atomic"
 )
+
+// ErrNoRoom ends a pair whose session may have no more bytes wait.
+var ErrNoRoom = errors.New("carry: no memory is left for what waits")
 
 // Tally counts what a pair carried, in bytes. It may be read at any time.
 type Tally struct {

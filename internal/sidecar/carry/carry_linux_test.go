@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"firma/internal/sidecar/allowance"
 	"firma/internal/sidecar/carry"
 )
 
@@ -56,7 +57,7 @@ func begin(t testing.TB, network string) *world {
 	client, agent := connected(t, network)
 	upstream, origin := connected(t, "tcp")
 	w.agent, w.origin = agent, origin
-	w.pair = carry.New(client, upstream, func(err error) { w.done <- err })
+	w.pair = carry.New(client, upstream, nil, func(err error) { w.done <- err })
 	if w.pair == nil {
 		t.Fatal("two sockets make no pair")
 	}
@@ -197,7 +198,7 @@ func TestCut(t *testing.T) {
 
 	client, _ := connected(t, "tcp")
 	upstream, _ := connected(t, "tcp")
-	p := carry.New(client, upstream, func(error) { t.Error("done was called") })
+	p := carry.New(client, upstream, nil, func(error) { t.Error("done was called") })
 	p.Cut(nil)
 	if p.Receive() == nil {
 		t.Error("a pair that was cut carries")
@@ -209,7 +210,7 @@ func TestNoSockets(t *testing.T) {
 	a, b := net.Pipe()
 	c, _ := connected(t, "tcp")
 	for _, two := range [][2]net.Conn{{a, b}, {a, c}, {c, a}, {struct{ net.Conn }{c}, c}} {
-		if carry.New(two[0], two[1], nil) != nil {
+		if carry.New(two[0], two[1], nil, nil) != nil {
 			t.Errorf("%T and %T make a pair", two[0], two[1])
 		}
 	}
@@ -323,5 +324,34 @@ func TestCutMeanwhile(t *testing.T) {
 		wg.Go(func() { w.pair.Cut(nil) })
 		w.over(t)
 		wg.Wait()
+	}
+}
+
+// What waits for a slow end is held within the session's memory: a pair that finds
+// no room ends, and what was held comes back.
+func TestMemory(t *testing.T) {
+	const most = 100 << 10
+	mine := allowance.New(most)
+	done := make(chan error, 20)
+	for range 20 {
+		client, agent := connected(t, "tcp")
+		upstream, origin := connected(t, "tcp")
+		agent.(*net.TCPConn).SetReadBuffer(4 << 10)
+		p := carry.New(client, upstream, mine, func(err error) { done <- err })
+		if err := p.Receive(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Cut(nil) })
+		go func() { // pieces that are copied, not spliced
+			for _, err := origin.Write(make([]byte, 10<<10)); err == nil; _, err = origin.Write(make([]byte, 10<<10)) {
+				runtime.Gosched()
+			}
+		}()
+	}
+	if err := <-done; !errors.Is(err, carry.ErrNoRoom) {
+		t.Errorf("%v, want %v", err, carry.ErrNoRoom)
+	}
+	if n := mine.Used(); n > most {
+		t.Errorf("%d bytes are held", n)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"firma/internal/sidecar/allowance"
 )
 
 const (
@@ -29,8 +31,9 @@ type flow struct {
 	bulk  bool // the last piece was large
 	rest  []byte
 	pipe  *pipe
-	left  int // bytes in pipe
-	n     int // of the last operation
+	left  int             // bytes in pipe
+	n     int             // of the last operation
+	held  allowance.Claim // for rest
 }
 
 // pump carries one direction until there is nothing to read or no room to write;
@@ -77,8 +80,18 @@ func (p *Pair) copy(from int, buf *buffer) {
 	f.bulk = f.n >= spliceFrom
 	f.rest = buf[:f.n]
 	if !p.flush(from) && !p.over {
-		f.rest = slices.Clone(f.rest) // buf is for others now
+		p.save(from)
 	}
+}
+
+// save keeps what is left of a piece, whose buffer is for others now.
+func (p *Pair) save(from int) {
+	f := &p.flows[from]
+	if !f.held.Hold(len(f.rest)) {
+		p.end(ErrNoRoom)
+		return
+	}
+	f.rest = slices.Clone(f.rest)
 }
 
 // splice reads a piece into the pipe. Whoever pumps writes it.
@@ -141,7 +154,9 @@ func (p *Pair) flush(from int) bool {
 		}
 		p.count(from, int64(f.n))
 	}
-	f.rest = nil
+	if f.rest = nil; f.held.Held() > 0 {
+		f.held.Release()
+	}
 	if !f.bulk {
 		f.drop()
 	}

@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"firma/internal/sidecar/allowance"
 )
 
 // The two ends of a pair, and what flows from each.
@@ -54,8 +56,12 @@ type operation func(p *Pair, at, fd int) error
 // sockets. done is called once, in a goroutine of its own, when all is over: with
 // the upstream's failure, if that ended it. From Receive to then the connections
 // are closed by Cut and by nothing else.
-func New(cl, up net.Conn, done func(failure error)) *Pair {
+// What an end has not taken is held within memory, or the pair ends with ErrNoRoom.
+func New(cl, up net.Conn, memory *allowance.Bytes, done func(failure error)) *Pair {
 	p := &Pair{done: done}
+	for i := range p.flows {
+		p.flows[i].held = memory.Claim()
+	}
 	for i, c := range [...]net.Conn{cl, up} {
 		s, ok := socket(c)
 		if !ok {
@@ -195,6 +201,7 @@ func (p *Pair) end(failure error) {
 	for i := range p.ends {
 		p.flows[i].drop()
 		p.flows[i].rest = nil
+		p.flows[i].held.Release()
 		p.ends[i].conn.Close()
 	}
 	if p.loop != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"firma/internal/intent"
+	"firma/internal/sidecar/carry"
 	"firma/internal/sidecar/http1"
 	"firma/internal/sidecar/refusal"
 	"firma/internal/sidecar/websocket"
@@ -88,6 +89,8 @@ func (t *tunnel) explain(err error, revoked verdict.Reason) (verdict.Reason, str
 		return verdict.ConnectorTimeout, "the tunnel was idle for too long"
 	case t.expired.Load() == expiredSession:
 		return verdict.ConnectorTimeout, "the tunnel reached its longest time"
+	case errors.Is(err, carry.ErrNoRoom):
+		return verdict.ConnectorFailure, "the tunnel was cut: " + refusal.NoMemory
 	case err != nil:
 		return verdict.ConnectorFailure, "the tunnel was cut: " + brief(err)
 	}

@@ -56,7 +56,7 @@ func (t *tunnel) lend(keep func(*carry.Pair), conclude func(error)) bool {
 			conclude(t.failure)
 		}
 	}
-	t.pair = carry.New(t.client, t.upstream, func(failure error) {
+	t.pair = carry.New(t.client, t.upstream, t.srv.cfg.Memory, func(failure error) {
 		defer t.srv.recover("tunnel")
 		t.failure = failure
 		part()
