@@ -81,8 +81,19 @@ func (l *Log) complete(e *Event) {
 	e.Timestamp = quantised(e.Timestamp)
 }
 
-// enqueue hands en to the writer. While the queue is full it waits for ctx.
+// enqueue hands en to the writer. While the queue is full it waits for ctx. The first
+// event waits for the first checkpoint: a log with events and without any would be
+// taken for one that somebody cut.
 func (l *Log) enqueue(ctx context.Context, en *entry) error {
+	select {
+	case <-l.opened:
+	default:
+		select {
+		case <-l.opened:
+		case <-ctx.Done():
+			return l.unavailable(fmt.Errorf("its first checkpoint takes too long: %w", context.Cause(ctx)))
+		}
+	}
 	if !l.gate.TryRLock() { // fails only for Close, which must not be waited for
 		return l.unavailable(errClosed)
 	}

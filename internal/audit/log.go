@@ -41,6 +41,7 @@ type Log struct {
 
 	failure atomic.Pointer[error] // the first write error
 
+	opened  chan struct{} // closed once the first checkpoint is stored, or failed to be
 	dirty   chan struct{} // there is an unsigned event
 	due     chan struct{} // there are CheckpointEvery of them
 	drained chan struct{} // closed by the writer when it is done
@@ -67,7 +68,7 @@ func start(o Options, s *store) *Log {
 	l := &Log{
 		opt: o, store: s, entries: sync.Pool{New: newEntry}, queue: make(chan *entry, o.Queue),
 		wake: make(chan struct{}, 1), linger: time.NewTimer(maxLinger),
-		dirty: make(chan struct{}, 1), due: make(chan struct{}, 1),
+		opened: make(chan struct{}), dirty: make(chan struct{}, 1), due: make(chan struct{}, 1),
 		drained: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.writer = &writer{log: l, hash: newHasher()}

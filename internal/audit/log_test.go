@@ -260,6 +260,7 @@ func TestFullQueueWaitsThenRefuses(t *testing.T) {
 	l := openSlow(t, o, s)
 	expired, cancel := context.WithCancel(context.Background())
 	cancel()
+	<-l.opened // what is refused before is not queued
 	// Fill the queue. The writer may hold one event more than the queue does.
 	queued := 0
 	for {

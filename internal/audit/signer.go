@@ -10,6 +10,7 @@ import (
 func (l *Log) signLoop() {
 	defer close(l.done)
 	l.checkpoint(CheckpointOpen)
+	close(l.opened)
 	for l.waitUnsigned() {
 		l.checkpoint(CheckpointPeriodic)
 	}

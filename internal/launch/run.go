@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -46,6 +47,7 @@ type run struct {
 	cancel   context.CancelCauseFunc // ends the start's own waits
 
 	started  chan struct{} // closed once the agent runs
+	begins   atomic.Bool   // it may run already, though started is not closed
 	overdue  chan struct{} // closed when the grace for ending is over
 	expire   sync.Once     // guards closing it
 	ctrlZ    chan struct{}
@@ -293,6 +295,7 @@ func (r *run) exec() error {
 	}
 	env := append(r.view.Env,
 		"FIRMA_RUN_SANDBOX_ID="+r.ids.sandbox, "FIRMA_RUN_SESSION_ID="+r.ids.session, "FIRMA_AGENT_ID="+r.ids.agent)
+	r.begins.Store(true)
 	err = r.box.Exec(control.Exec{
 		Argv: r.opts.Command, Program: program, Env: env, Dir: r.view.Dir,
 		Terminal: r.streams.master != nil, RequireLandlock: LandlockABI() >= 2,

@@ -45,6 +45,12 @@ func (r *run) forwardSignals() (stop func()) {
 }
 
 func (r *run) signal(s syscall.Signal) {
+	if r.begins.Load() { // the agent may be quicker than the word of it
+		select {
+		case <-r.started:
+		case <-time.After(time.Second):
+		}
+	}
 	select {
 	case <-r.started:
 	default:
