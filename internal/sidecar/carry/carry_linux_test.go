@@ -328,12 +328,12 @@ func TestCutMeanwhile(t *testing.T) {
 }
 
 // What waits for a slow end is held within the session's memory: a pair that finds
-// no room ends, and what was held comes back.
+// no room ends. There are more pairs than pipes, in which the kernel would hold it.
 func TestMemory(t *testing.T) {
-	const most = 100 << 10
+	const most, pairs = 16 << 10, 120
 	mine := allowance.New(most)
-	done := make(chan error, 20)
-	for range 20 {
+	done := make(chan error, pairs)
+	for range pairs {
 		client, agent := connected(t, "tcp")
 		upstream, origin := connected(t, "tcp")
 		agent.(*net.TCPConn).SetReadBuffer(4 << 10)
@@ -342,9 +342,8 @@ func TestMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { p.Cut(nil) })
-		go func() { // pieces that are copied, not spliced
-			for _, err := origin.Write(make([]byte, 10<<10)); err == nil; _, err = origin.Write(make([]byte, 10<<10)) {
-				runtime.Gosched()
+		go func() {
+			for _, err := origin.Write(make([]byte, 64<<10)); err == nil; _, err = origin.Write(make([]byte, 64<<10)) {
 			}
 		}()
 	}
