@@ -21,7 +21,7 @@ func TestBodyLimit(t *testing.T) {
 		_, url := c.serve()
 		d := s.shared(c, url, "max_request_body_size = \"64KiB\"")
 		a := s.agent(d, nil, "--capability-file", c.issue("upload"))
-		a.do("cd /tmp; head -c 65536 /dev/zero > fits; head -c 65537 /dev/zero > long; head -c 3000000 /dev/zero > longer")
+		a.do("cd /tmp; head -c 65536 /dev/zero > fits; head -c 65537 /dev/zero > long; head -c 200000 /dev/zero > longer")
 		for _, to := range []string{"http://plain.test/echo", "https://tls.test/echo --http1.1", "https://tls.test/echo --http2"} {
 			address, more, _ := strings.Cut(to, " ")
 			a.wantCurl(t, address, "200 ", more, "--data-binary @fits -o /dev/null")
