@@ -34,18 +34,12 @@ func newWitness(log *slog.Logger) *witness {
 // note takes a checkpoint in the place of one that was not sent yet. It is for one
 // caller at a time, as audit.Options.Witness promises.
 func (w *witness) note(c audit.Checkpoint) {
-	select {
-	case <-w.latest:
-	default:
-	}
-	select {
-	case w.latest <- c:
-	default: // put back by tell, which is older
+	for {
 		select {
-		case <-w.latest:
-		default:
+		case w.latest <- c:
+			return
+		case <-w.latest: // older, or put back by tell
 		}
-		w.latest <- c
 	}
 }
 

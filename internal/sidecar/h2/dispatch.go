@@ -148,6 +148,9 @@ func (x *exchange) run() uint32 {
 		return x.failed(err)
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == 101 {
+		return x.failed(&responseError{"it switched protocols unasked"})
+	}
 	x.res.Status, x.res.Latency = resp.StatusCode, time.Since(x.start)
 	err = x.respond(resp)
 	if err != nil && x.clientLeft() && resp.ContentLength == x.res.ResponseBytes {
