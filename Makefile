@@ -5,7 +5,7 @@ VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo un
 BUILD      = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test check test-unit test-e2e test-escape test-conformance test-corpus bench bench-peers build-peers soak fuzz deps deps-test clean
+.PHONY: help build demo test check test-unit test-e2e test-escape test-conformance test-corpus bench bench-peers build-peers build-clients soak fuzz deps deps-test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,7 +31,7 @@ check: ## vet, staticcheck, formatting, other platforms
 test-unit: ## unit, property and rule tests with the race detector
 	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -vE '/test/(e2e|escape|corpus)')
 
-test-e2e: build ## three real roles, real clients
+test-e2e: build build-clients ## three real roles, real clients
 	$(GO) test -count=1 -timeout 10m ./test/e2e/...
 
 test-escape: build ## every escape class, from inside a real sandbox
@@ -52,6 +52,9 @@ bench-peers: build build-peers ## firma beside other proxies and sandboxes
 soak: build ## mixed traffic for DURATION (30m): flat memory and descriptors, logs that verify
 	$(BUILD) -o bin/bench ./test/bench
 	@bin/bench soak -duration $(or $(DURATION),30m)
+
+build-clients: ## clients for test-e2e that a registry provides or that need a compiler
+	@scripts/clients.sh
 
 build-peers:
 	@scripts/deps.sh peers

@@ -42,6 +42,18 @@ if [ "$want" = test ]; then
 	/usr/bin/python3 -c 'import httpx' 2>/dev/null || missing="$missing python3-httpx"
 	/usr/bin/python3 -c 'import h11' 2>/dev/null || missing="$missing python3-h11"
 	perl -MLWP::Protocol::https -e 1 2>/dev/null || missing="$missing liblwp-protocol-https-perl"
+	/usr/bin/python3 -c 'import aiohttp' 2>/dev/null || missing="$missing python3-aiohttp"
+	/usr/bin/python3 -c 'import urllib3' 2>/dev/null || missing="$missing python3-urllib3"
+	/usr/bin/python3 -c 'import pycurl' 2>/dev/null || missing="$missing python3-pycurl"
+	need ruby ruby
+	need php php-cli
+	php -m 2>/dev/null | grep -qx curl || missing="$missing php-curl"
+	need http httpie
+	need aria2c aria2
+	need wget2 wget2
+	need cargo cargo
+	ls -d /usr/share/cargo/registry/ureq-2* >/dev/null 2>&1 || missing="$missing librust-ureq-dev librust-rustls-native-certs-dev"
+	ls -d /usr/share/cargo/registry/reqwest-0* >/dev/null 2>&1 || missing="$missing librust-reqwest-dev"
 	/usr/bin/python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
 fi
 if [ "$want" = peers ]; then # squid and tinyproxy are daemons: a machine with systemd starts them

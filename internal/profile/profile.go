@@ -88,6 +88,7 @@ func (p *Profile) Resolve(h Host) (*View, error) {
 		return nil, err
 	}
 	javaProxy(&v.Spec)
+	phpExtensions(&v.Spec, phpSettings)
 	v.Env, err = environment(v, p, h, path)
 	return v, err
 }

@@ -1,0 +1,115 @@
+package e2e
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// asked is what a client prints that asks for what is allowed and what is refused:
+// the refusal reads as firma's, not as a fault of the network.
+const asked = "200 ok\n403 PolicyDenied\n"
+
+// libraries ask for $1 and then for $2, which is refused, and print a line for each.
+// The first column is the path they ask for; n is how often they do it all, each time
+// in another way.
+var libraries = []struct {
+	name, script string
+	n            int
+	says         string // each time; "" is asked
+}{
+	{"aiohttp", `/usr/bin/python3 get.py aiohttp $1 $2`, 1, ""},
+	{"urllib3", `/usr/bin/python3 get.py urllib3 $1 $2`, 2, ""},
+	{"pycurl", `/usr/bin/python3 get.py pycurl $1 $2`, 1, ""},
+	{"httpx", `/usr/bin/python3 get.py httpx $1 $2`, 1, ""},
+	{"axios", `node get.mjs axios $1 $2`, 1, ""},
+	{"got-http1", `node get.mjs got $1 $2`, 1, ""},
+	{"got-http2", `node get.mjs got-http2 $1 $2`, 1, ""},
+	{"undici-proxy", `node get.mjs undici $1 $2`, 1, ""},
+	{"undici-env", `node get.mjs undici-env $1 $2`, 1, ""},
+	{"node-fetch", `node get.mjs fetch $1 $2`, 1, ""},
+	{"node-http2", `node get.mjs http2 $1 $2`, 1, ""},
+	{"ruby", `ruby get.rb $1 $2`, 1, ""},
+	{"php-curl", `php get.php curl $1 $2`, 1, ""},
+	{"php-stream", `php get.php stream $1 $2`, 1, ""},
+	{"rust-ureq", `./get_ureq $1 $2`, 2, ""},
+	{"rust-reqwest", `./get_reqwest $1 $2`, 1, ""},
+	{"httpie", `http --ignore-stdin --print=hb $1 | grep -o '^HTTP/1.1 200'; http --ignore-stdin --print=hb $2 | grep -o '^HTTP/1.1 403\|"reason":"[a-zA-Z]*"'`, 1,
+		"HTTP/1.1 200\nHTTP/1.1 403\n\"reason\":\"PolicyDenied\"\n"},
+	{"aria2", `aria2c -q -d /tmp -o out $1 && grep -o '"method":"GET"' /tmp/out; aria2c -d /tmp -o out2 $2 | grep -o 'status=[0-9]*'`, 1,
+		"\"method\":\"GET\"\nstatus=403\n"},
+	// wget2 1.99 speaks TLS to any proxy that it asks for https.
+	{"wget2", ignorant + `wget2 -q -O - $1 | grep -o '"method":"GET"'; wget2 -q -O - --content-on-error $2 | grep -o '"reason":"[a-zA-Z]*"'`, 1,
+		"\"method\":\"GET\"\n\"reason\":\"PolicyDenied\"\n"},
+	{"nghttp", `nghttp -v $1 | grep -o ':status: 200'; nghttp -v $2 | grep -o ':status: 403\|"reason":"[a-zA-Z]*"'`, 1,
+		":status: 200\n:status: 403\n\"reason\":\"PolicyDenied\"\n"},
+}
+
+// TestLibraries: HTTP libraries and downloaders that none of us wrote verify what
+// firma shows them without a flag, get what is allowed, and learn why the rest is not.
+// They share one run.
+func TestLibraries(t *testing.T) {
+	everyone(t, func(t *testing.T, s *stage) {
+		s.bring(t, "testdata/clients", "node/node_modules", "rust/target/debug/get_ureq", "rust/target/debug/get_reqwest")
+		var script strings.Builder
+		for _, c := range libraries {
+			script.WriteString("echo '== " + c.name + "'\n(set -- https://trust.test/" + c.name + " https://trust.test/admin/" + c.name + "\n" + c.script + ")\n")
+		}
+		p := sh(script.String())
+		p.config = s.looks(t, "trust.test", s.origin.TLSAddr().String(), "code.read", "")
+		r := s.run(t, p)
+		said := sections(r.out)
+		events := r.events(t)
+		for _, c := range libraries {
+			t.Run(c.name, func(t *testing.T) {
+				if c.says == "" {
+					c.says = asked
+				}
+				if want := strings.Repeat(c.says, c.n); said[c.name] != want {
+					t.Errorf("the agent saw %q, want %q\n%s", said[c.name], want, r.err)
+				}
+				wantRecorded(t, events, c.n, allow("trust.test/"+c.name))
+				wantRecorded(t, events, c.n, pattern("request", "DENY", "PolicyDenied", "trust.test/admin/"+c.name))
+			})
+		}
+		s.wantSealed(t, r)
+	})
+}
+
+// sections are the parts of an output, each after a line "== NAME".
+func sections(out string) map[string]string {
+	parts := map[string]string{}
+	for _, p := range strings.Split("\n"+out, "\n== ")[1:] {
+		name, text, _ := strings.Cut(p, "\n")
+		if text != "" && !strings.HasSuffix(text, "\n") {
+			text += "\n"
+		}
+		parts[name] = text
+	}
+	return parts
+}
+
+// bring puts a directory's files, and clients that `make build-clients` has made,
+// into the project.
+func (s *stage) bring(t *testing.T, dir string, made ...string) {
+	t.Helper()
+	must(t, os.CopyFS(s.Project, os.DirFS(dir)))
+	for _, name := range made {
+		from, to := filepath.Join("../../bin/clients", name), filepath.Join(s.Project, filepath.Base(name))
+		info, err := os.Stat(from)
+		if err != nil {
+			t.Fatalf("%v (make build-clients)", err)
+		}
+		if info.IsDir() {
+			err = os.CopyFS(to, os.DirFS(from))
+		} else {
+			var data []byte
+			data, err = os.ReadFile(from)
+			err = errors.Join(err, os.WriteFile(to, data, 0o755))
+		}
+		must(t, err)
+	}
+	must(t, s.Account.OwnTree(s.Home))
+}
