@@ -45,6 +45,8 @@ if [ "$want" = test ]; then
 	/usr/bin/python3 -c 'import aiohttp' 2>/dev/null || missing="$missing python3-aiohttp"
 	/usr/bin/python3 -c 'import urllib3' 2>/dev/null || missing="$missing python3-urllib3"
 	/usr/bin/python3 -c 'import pycurl' 2>/dev/null || missing="$missing python3-pycurl"
+	/usr/bin/python3 -c 'import websockets' 2>/dev/null || missing="$missing python3-websockets"
+	/usr/bin/python3 -c 'import websocket' 2>/dev/null || missing="$missing python3-websocket"
 	need ruby ruby
 	need php php-cli
 	php -m 2>/dev/null | grep -qx curl || missing="$missing php-curl"

@@ -20,8 +20,18 @@ import (
 // trust, or how.
 func (s *stage) looks(t *testing.T, name, addr, class, more string) string {
 	t.Helper()
-	rules := rule(name, class) + fmt.Sprintf("\n[[rules]]\nhost = %q\npath = \"/admin/**\"\naction_class = \"repo.admin\"\n", name)
-	return s.configure(t, settings{hosts: map[string]string{name: addr}, rules: rules,
+	return s.looksAt(t, map[string]string{name: addr}, apart(name, class), more)
+}
+
+// apart are rules of a host whose /admin may not be asked for.
+func apart(host, class string) string {
+	return rule(host, class) + fmt.Sprintf("\n[[rules]]\nhost = %q\npath = \"/admin/**\"\naction_class = \"repo.admin\"\n", host)
+}
+
+// looksAt is looks for several hosts.
+func (s *stage) looksAt(t *testing.T, hosts map[string]string, rules, more string) string {
+	t.Helper()
+	return s.configure(t, settings{hosts: hosts, rules: rules,
 		more: fmt.Sprintf("[sidecar.egress]\nca_cert_path = %q\n%s", filepath.Join(s.certs, "ca.pem"), more)})
 }
 
@@ -32,6 +42,7 @@ func (s *stage) serveTLS(t *testing.T, h http.Handler) string {
 	must(t, err)
 	srv := httptest.NewUnstartedServer(h)
 	srv.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	srv.EnableHTTP2 = true
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	return srv.Listener.Addr().String()

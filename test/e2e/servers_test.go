@@ -29,6 +29,11 @@ type events struct {
 func newEvents(t *testing.T) *events {
 	t.Helper()
 	e := &events{confirmed: make(chan struct{})}
+	e.addr = serve(t, e.handler())
+	return e
+}
+
+func (e *events) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /stream", e.stream)
 	mux.HandleFunc("POST /confirm", func(w http.ResponseWriter, r *http.Request) {
@@ -37,8 +42,7 @@ func newEvents(t *testing.T) *events {
 		case <-r.Context().Done():
 		}
 	})
-	e.addr = serve(t, mux)
-	return e
+	return mux
 }
 
 func (e *events) stream(w http.ResponseWriter, r *http.Request) {

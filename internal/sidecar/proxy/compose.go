@@ -64,9 +64,10 @@ func (x *exchange) appendBody(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// wantsSocket reports whether the request asks for a WebSocket (RFC 6455). Every
-// other upgrade, h2c above all, is dropped: it would change protocols under the
-// feet of whoever judged the request.
+// wantsSocket reports whether the request asks for a WebSocket (RFC 6455); Java's
+// says that its body is empty. Every other upgrade, h2c above all, is dropped: it
+// would change protocols under the feet of whoever judged the request.
 func (c *conn) wantsSocket() bool {
-	return c.call.Method == "GET" && c.req.Minor == 1 && c.req.Framing == http1.NoBody && http1.EqualFold(c.req.Upgrade, "websocket")
+	empty := c.req.Framing == http1.NoBody || c.req.Framing == http1.Length && c.req.Length == 0
+	return c.call.Method == "GET" && c.req.Minor == 1 && empty && http1.EqualFold(c.req.Upgrade, "websocket")
 }
