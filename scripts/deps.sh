@@ -26,6 +26,10 @@ if [ "$want" = test ]; then
 	need ssh-keyscan openssh-client
 	need chromium-headless-shell chromium-headless-shell
 	need certutil libnss3-tools
+	[ -x /usr/sbin/mariadbd ] || missing="$missing mariadb-server"
+	need mariadb mariadb-client
+	need memcached memcached
+	need memccat libmemcached-tools
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 	[ -x /usr/sbin/squid ] || missing="$missing squid"
 	[ -x /usr/bin/tinyproxy ] || missing="$missing tinyproxy-bin"
