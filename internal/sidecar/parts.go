@@ -73,7 +73,7 @@ func uplinkConfig(s *control.SidecarStart, log *slog.Logger) uplink.Config {
 
 // newDialer never dials firma's own Authority, whatever the configuration allows.
 func newDialer(s *control.SidecarStart, authorityURL string, own ...netip.AddrPort) (*egress.Dialer, error) {
-	cfg := egress.Config{Hosts: map[string]egress.Override{}, Forbidden: own}
+	cfg := egress.Config{Hosts: map[string]egress.Override{}, Forbidden: own, Timeout: s.Limits.ConnectTimeout}
 	for _, p := range s.AllowedCIDRs {
 		prefix, err := netip.ParsePrefix(p)
 		if err != nil {

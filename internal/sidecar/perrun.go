@@ -13,6 +13,7 @@ import (
 
 	"firma/internal/control"
 	"firma/internal/fault"
+	"firma/internal/sidecar/sock"
 	"firma/internal/sidecar/uplink"
 )
 
@@ -190,6 +191,7 @@ func (r *perRun) listen(ctx context.Context, socks control.Sockets) error {
 		if *ln, err = net.FileListener(socks[name]); err != nil {
 			return err
 		}
+		*ln = sock.Listen(*ln)
 	}
 	var err error
 	if e.dns, err = net.FilePacketConn(socks[control.SocketDNS]); err != nil {

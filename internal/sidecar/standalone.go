@@ -13,6 +13,7 @@ import (
 
 	"firma/internal/control"
 	"firma/internal/sidecar/intake"
+	"firma/internal/sidecar/sock"
 	"firma/internal/sidecar/uplink"
 )
 
@@ -168,7 +169,7 @@ func (d *standalone) serve() error {
 	d.side.begin()
 	d.intake = intake.New(in)
 	d.side.tasks.Go(func() {
-		if err := d.intake.Serve(d.side.life, d.listen); err != nil {
+		if err := d.intake.Serve(d.side.life, sock.Listen(d.listen)); err != nil {
 			d.broken <- err
 		}
 	})

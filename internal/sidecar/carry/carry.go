@@ -6,7 +6,6 @@ package carry
 
 import (
 	"errors"
-	"net"
 	"sync/atomic"
 )
 
@@ -21,19 +20,3 @@ type Tally struct {
 
 // Moved grows with every piece that is carried.
 func (t *Tally) Moved() int64 { return t.Sent.Load() + t.Received.Load() }
-
-// Socket is what both ends of a pair must be: a TCP or Unix stream connection.
-type Socket interface {
-	net.Conn
-	CloseWrite() error
-}
-
-func socket(c net.Conn) (Socket, bool) {
-	switch c := c.(type) {
-	case *net.TCPConn:
-		return c, true
-	case *net.UnixConn:
-		return c, true
-	}
-	return nil, false
-}

@@ -17,17 +17,24 @@ import (
 
 	"firma/internal/sidecar/allowance"
 	"firma/internal/sidecar/carry"
+	"firma/internal/sidecar/sock"
 )
 
 // world is a pair and what is at its two far ends.
 type world struct {
-	agent, origin carry.Socket // the far ends
+	agent, origin socket // the far ends
 	pair          *carry.Pair
 	done          chan error
 }
 
-// connected returns both ends of a connection.
-func connected(t testing.TB, network string) (near, far carry.Socket) {
+// socket is a connection one of whose directions can end.
+type socket interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// connected returns both ends of a connection; the far one is package net's.
+func connected(t testing.TB, network string) (near, far socket) {
 	t.Helper()
 	address := "127.0.0.1:0"
 	if network == "unix" {
@@ -37,6 +44,7 @@ func connected(t testing.TB, network string) (near, far carry.Socket) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ln = sock.Listen(ln)
 	defer ln.Close()
 	f, err := net.Dial(network, ln.Addr().String())
 	if err != nil {
@@ -48,7 +56,7 @@ func connected(t testing.TB, network string) (near, far carry.Socket) {
 	}
 	t.Cleanup(func() { n.Close(); f.Close() })
 	f.SetDeadline(time.Now().Add(30 * time.Second)) // a hang is a failure
-	return n.(carry.Socket), f.(carry.Socket)
+	return n.(socket), f.(socket)
 }
 
 func begin(t testing.TB, network string) *world {
@@ -143,7 +151,7 @@ func TestEndedEarly(t *testing.T) {
 }
 
 func TestFailures(t *testing.T) {
-	reset := func(c carry.Socket) { c.(*net.TCPConn).SetLinger(0); c.Close() }
+	reset := func(c socket) { c.(*net.TCPConn).SetLinger(0); c.Close() }
 	for name, tt := range map[string]struct {
 		do   func(w *world)
 		want error
@@ -224,7 +232,7 @@ func TestContent(t *testing.T) {
 	for i := range pairs {
 		w := begin(t, []string{"tcp", "unix"}[i%2])
 		w.pair.Send()
-		for _, way := range [][2]carry.Socket{{w.agent, w.origin}, {w.origin, w.agent}} {
+		for _, way := range [][2]socket{{w.agent, w.origin}, {w.origin, w.agent}} {
 			wg.Go(func() { pour(t, way[0], way[1], each/(1+i%7), uint64(i)) })
 		}
 		wg.Go(func() {
@@ -236,7 +244,7 @@ func TestContent(t *testing.T) {
 	wg.Wait()
 }
 
-func pour(t *testing.T, from, to carry.Socket, n int, seed uint64) {
+func pour(t *testing.T, from, to socket, n int, seed uint64) {
 	sent, got := sha256.New(), sha256.New()
 	var wg sync.WaitGroup
 	wg.Go(func() {

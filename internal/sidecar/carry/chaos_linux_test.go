@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"sync"
 	"testing"
-
-	"firma/internal/sidecar/carry"
 )
 
 // TestChaos ends pairs in every way at every time, many at once. Whatever arrives
@@ -34,7 +32,7 @@ func (w *world) torment(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	var wg sync.WaitGroup
 	var got [2]int64
-	for i, way := range [...][2]carry.Socket{{w.agent, w.origin}, {w.origin, w.agent}} {
+	for i, way := range [...][2]socket{{w.agent, w.origin}, {w.origin, w.agent}} {
 		stream := seed<<1 | uint64(i)
 		n, manner, slow := rng.IntN(1<<(4+rng.IntN(18))), rng.IntN(6), rng.IntN(3) == 0
 		wg.Go(func() { speak(way[0], stream, n, manner) })
@@ -59,7 +57,7 @@ func (w *world) torment(t *testing.T, seed uint64) {
 }
 
 // speak sends n bytes of a stream, and ends that in some manner.
-func speak(c carry.Socket, stream uint64, n, manner int) {
+func speak(c socket, stream uint64, n, manner int) {
 	rng := rand.New(rand.NewPCG(stream, 1))
 	for at := 0; at < n; {
 		b := make([]byte, min(n-at, 1+rng.IntN(1<<(1+rng.IntN(18)))))
@@ -85,7 +83,7 @@ func speak(c carry.Socket, stream uint64, n, manner int) {
 }
 
 // listen returns how much of the stream arrived.
-func listen(t *testing.T, c carry.Socket, stream uint64, slow bool) (n int64) {
+func listen(t *testing.T, c socket, stream uint64, slow bool) (n int64) {
 	rng := rand.New(rand.NewPCG(stream, 2))
 	b := make([]byte, 64<<10)
 	for {

@@ -8,10 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"firma/internal/sidecar/allowance"
+	"firma/internal/sidecar/sock"
 )
 
 const (
-	size = 32 << 10 // of a buffer
+	size = len(sock.Buffer{})
 	// spliceFrom is the size of a piece from which on the kernel moves the bytes:
 	// for small ones a plain read and write is cheaper.
 	spliceFrom = size / 2
@@ -19,8 +20,6 @@ const (
 	// turns is how many pieces a direction may carry before others have their turn.
 	turns = 8
 )
-
-type buffer [size]byte
 
 // flow is one direction. It is guarded by the pair's lock.
 type flow struct {
@@ -38,7 +37,7 @@ type flow struct {
 
 // pump carries one direction until there is nothing to read or no room to write;
 // true if its turn ended before.
-func (p *Pair) pump(from int, buf *buffer) bool {
+func (p *Pair) pump(from int, buf *sock.Buffer) bool {
 	f := &p.flows[from]
 	for i := range turns {
 		switch {
@@ -63,7 +62,7 @@ func (p *Pair) pump(from int, buf *buffer) bool {
 }
 
 // copy reads a piece into buf and writes it.
-func (p *Pair) copy(from int, buf *buffer) {
+func (p *Pair) copy(from int, buf *sock.Buffer) {
 	f := &p.flows[from]
 	f.rest = buf[:]
 	err := p.do(from, read)
@@ -135,10 +134,7 @@ func (p *Pair) flush(from int) bool {
 		}
 		err := p.do(to, op)
 		if err == unix.EAGAIN {
-			// The report comes with the next room, or at once if there is some by now.
-			if err = p.arm(to, unix.EPOLLOUT); err == nil {
-				return false
-			}
+			return false // the next room is an event
 		}
 		if err == nil && f.n <= 0 {
 			err = io.ErrShortWrite
@@ -203,32 +199,28 @@ func (f *flow) drop() {
 	}
 }
 
-func read(p *Pair, at, fd int) error {
+func read(p *Pair, at, fd int) (err error) {
 	f := &p.flows[at]
-	return f.do(func() (int, error) { return rawRead(fd, f.rest) })
+	f.n, err = sock.Recv(fd, f.rest)
+	return err
 }
 
-func fill(p *Pair, at, fd int) error {
+func fill(p *Pair, at, fd int) (err error) {
 	f := &p.flows[at]
-	return f.do(func() (int, error) { return f.pipe.fill(fd) })
+	f.n, err = f.pipe.fill(fd)
+	return err
 }
 
-func write(p *Pair, at, fd int) error {
+func write(p *Pair, at, fd int) (err error) {
 	f := &p.flows[1-at]
-	return f.do(func() (int, error) { return rawWrite(fd, f.rest) })
+	f.n, err = sock.Send(fd, f.rest)
+	return err
 }
 
-func empty(p *Pair, at, fd int) error {
+func empty(p *Pair, at, fd int) (err error) {
 	f := &p.flows[1-at]
-	return f.do(func() (int, error) { return f.pipe.empty(fd, f.left) })
+	f.n, err = f.pipe.empty(fd, f.left)
+	return err
 }
 
-func shut(p *Pair, at, fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
-
-func (f *flow) do(call func() (int, error)) (err error) {
-	for {
-		if f.n, err = call(); err != unix.EINTR {
-			return err
-		}
-	}
-}
+func shut(_ *Pair, _, fd int) error { return sock.ShutWrite(fd) }

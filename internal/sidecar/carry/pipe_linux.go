@@ -53,6 +53,6 @@ func (p *pipe) release() {
 	<-budget
 }
 
-func (p *pipe) fill(src int) (int, error) { return rawSplice(src, p.w, spliceMax) }
+func (p *pipe) fill(src int) (int, error) { return splice(src, p.w, spliceMax) }
 
-func (p *pipe) empty(dst, n int) (int, error) { return rawSplice(p.r, dst, n) }
+func (p *pipe) empty(dst, n int) (int, error) { return splice(p.r, dst, n) }

@@ -8,12 +8,10 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"firma/internal/sidecar/carry"
 )
 
 // urgent sends one byte out of band. A read does not go past where it was.
-func urgent(t *testing.T, c carry.Socket) {
+func urgent(t *testing.T, c socket) {
 	t.Helper()
 	raw, err := c.(*net.TCPConn).SyscallConn()
 	if err != nil {

@@ -65,7 +65,6 @@ type Dialer struct {
 	resolver  Resolver
 	own       *ownAddrs
 	timeout   time.Duration
-	net       net.Dialer
 	chain     *chain // nil: connections leave directly
 }
 
@@ -125,6 +124,13 @@ func (d *Dialer) setAllowed(prefixes []netip.Prefix) error {
 // whole name: a name that mixes public and private answers is either a mistake
 // or an attack, and which address is dialled must not depend on luck.
 func (d *Dialer) Dial(ctx context.Context, host string, port uint16) (net.Conn, error) {
+	if to := d.at(host, port); to.IsValid() {
+		conn, cause := d.connectOne(ctx, to)
+		if cause != nil {
+			return nil, connectError(ctx, host, port, cause)
+		}
+		return conn, nil
+	}
 	if end, ok := ctx.Deadline(); !ok || time.Until(end) > d.timeout {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d.timeout)
@@ -144,6 +150,17 @@ func (d *Dialer) Dial(ctx context.Context, host string, port uint16) (net.Conn, 
 	return conn, nil
 }
 
+// at is the one address of a host that the operator gave an address for, if it may be
+// dialled: nothing has to be looked up, and only connecting can take time.
+func (d *Dialer) at(host string, port uint16) (to netip.AddrPort) {
+	if o, ok := d.hosts[host]; ok {
+		if all, err := d.override(host, port, o); err == nil {
+			to = all
+		}
+	}
+	return to
+}
+
 // targets returns the checked addresses of host, preferred first.
 func (d *Dialer) targets(ctx context.Context, host string, port uint16) ([]netip.AddrPort, error) {
 	addr, err := netip.ParseAddr(host)
@@ -151,7 +168,8 @@ func (d *Dialer) targets(ctx context.Context, host string, port uint16) ([]netip
 		host = addr.Unmap().String()
 	}
 	if o, ok := d.hosts[host]; ok {
-		return d.override(host, port, o)
+		to, err := d.override(host, port, o)
+		return []netip.AddrPort{to}, err
 	}
 	if err == nil {
 		if e := d.check(addr, port, ""); e != nil {
@@ -169,15 +187,15 @@ func (d *Dialer) targets(ctx context.Context, host string, port uint16) ([]netip
 	return d.checkAll(host, port, addrs)
 }
 
-func (d *Dialer) override(host string, port uint16, o Override) ([]netip.AddrPort, error) {
+func (d *Dialer) override(host string, port uint16, o Override) (netip.AddrPort, error) {
 	if o.Port != 0 {
 		port = o.Port
 	}
 	target := netip.AddrPortFrom(o.Addr, port)
 	if port == 0 || d.forbidden[target] {
-		return nil, forbidden("%s is an endpoint of firma itself", host)
+		return target, forbidden("%s is an endpoint of firma itself", host)
 	}
-	return []netip.AddrPort{target}, nil
+	return target, nil
 }
 
 func (d *Dialer) checkAll(host string, port uint16, addrs []netip.Addr) ([]netip.AddrPort, error) {

@@ -16,7 +16,10 @@ import (
 	"firma/internal/verdict"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The event loops of sock stay for good, as many as there are processors.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("firma/internal/sidecar/sock.(*loop).run"))
+}
 
 // answers is a resolver that gives one list per question and repeats the last.
 type answers struct {

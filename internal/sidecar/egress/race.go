@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"firma/internal/sidecar/sock"
 )
 
 // stagger is the head start of one address over the next (RFC 8305 section 5).
@@ -41,11 +43,11 @@ func (d *Dialer) connect(ctx context.Context, targets []netip.AddrPort) (net.Con
 }
 
 func (d *Dialer) connectOne(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	// Not DialTCP: without a local address that binds to port 0, for which the
-	// kernel searches a port that is free for all destinations. With thousands of
-	// connections that took a quarter of a tunnel's CPU time. A literal is not
-	// looked up.
-	return d.net.DialContext(ctx, "tcp", to.String())
+	if to.Addr().Zone() != "" { // only of the network's own proxy
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", to.String())
+	}
+	return sock.Dial(ctx, d.timeout, to)
 }
 
 type attempt struct {

@@ -101,7 +101,7 @@ func (d *Dialer) dialThrough(ctx context.Context, host string, port uint16) (net
 	if err := d.checkThrough(ctx, host, port); err != nil {
 		return nil, err
 	}
-	nc, err := d.net.DialContext(ctx, "tcp", d.chain.addr)
+	nc, err := d.toProxy(ctx)
 	if err != nil {
 		return nil, d.chain.failed(ctx, err)
 	}
@@ -111,6 +111,29 @@ func (d *Dialer) dialThrough(ctx context.Context, host string, port uint16) (net
 		return nil, err
 	}
 	return conn, nil
+}
+
+// toProxy connects to the network's own proxy, which the operator chose: it is not
+// checked, and found as the host finds it.
+func (d *Dialer) toProxy(ctx context.Context) (net.Conn, error) {
+	host, service, err := net.SplitHostPort(d.chain.addr)
+	if err != nil {
+		return nil, err
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, err
+	}
+	targets := make([]netip.AddrPort, 0, len(addrs))
+	for _, a := range addrs {
+		targets = append(targets, netip.AddrPortFrom(a.Unmap(), uint16(port)))
+	}
+	targets = interleave(targets)
+	return d.connect(ctx, targets[:min(len(targets), maxTargets)])
 }
 
 func (d *Dialer) checkThrough(ctx context.Context, host string, port uint16) error {

@@ -79,11 +79,12 @@ func (i *Intake) Serve(ctx context.Context, ln net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { ln.Close() })()
+	local := ln.Addr().Network() == "unix"
 	for {
 		conn, err := ln.Accept()
 		if err == nil {
-			if !i.atOnce(conn) {
-				wg.Go(func() { i.sort(ctx, conn) })
+			if local || !i.atOnce(conn) {
+				wg.Go(func() { i.sort(ctx, conn, local) })
 			}
 			continue
 		}
@@ -131,9 +132,6 @@ func (i *Intake) wait(conn net.Conn) (done func()) {
 // atOnce passes conn on if its first bytes are there and are a client's: most
 // clients speak as soon as they are connected.
 func (i *Intake) atOnce(conn net.Conn) bool {
-	if _, tcp := conn.(*net.TCPConn); !tcp {
-		return false
-	}
 	if ours, known := beginsNow(conn, attach.Magic); ours || !known {
 		return false
 	}
@@ -142,11 +140,11 @@ func (i *Intake) atOnce(conn net.Conn) bool {
 }
 
 // sort passes conn on to its owner, or closes it.
-func (i *Intake) sort(ctx context.Context, conn net.Conn) {
+func (i *Intake) sort(ctx context.Context, conn net.Conn, local bool) {
 	known := i.wait(conn)
 	defer known()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	ours, err := i.peek(conn)
+	ours, err := i.peek(conn, local)
 	if !stop() || err != nil {
 		conn.Close()
 		return
@@ -173,8 +171,8 @@ func (i *Intake) sort(ctx context.Context, conn net.Conn) {
 }
 
 // peek reports whether conn begins as firma's do, and reads nothing of it.
-func (i *Intake) peek(conn net.Conn) (bool, error) {
-	if _, unix := conn.(*net.UnixConn); unix {
+func (i *Intake) peek(conn net.Conn, local bool) (bool, error) {
+	if local {
 		if err := attach.OwnOrRoot(conn); err != nil {
 			return false, err
 		}

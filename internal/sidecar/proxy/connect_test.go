@@ -20,9 +20,14 @@ const (
 	connectReq = "CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com:443\r\n\r\n"
 )
 
-// plain hides what makes a connection a *net.TCPConn, as TLS would, but for the
+// plain hides what makes a connection a socket, as TLS would, but for the
 // half-close.
-type plain struct{ c *net.TCPConn }
+type plain struct {
+	c interface {
+		net.Conn
+		CloseWrite() error
+	}
+}
 
 func (p plain) Read(b []byte) (int, error)         { return p.c.Read(b) }
 func (p plain) Write(b []byte) (int, error)        { return p.c.Write(b) }
@@ -40,7 +45,10 @@ func plainDialTo(addr string) Dialer {
 		if err != nil {
 			return nil, err
 		}
-		return plain{c.(*net.TCPConn)}, nil
+		return plain{c.(interface {
+			net.Conn
+			CloseWrite() error
+		})}, nil
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -16,12 +17,14 @@ import (
 	"go.uber.org/goleak"
 
 	"firma/internal/intent"
+	"firma/internal/sidecar/sock"
 	"firma/internal/verdict"
 )
 
-// The event loops of carry stay for good, as many as there are processors.
+// The event loops and a few goroutines without a task stay for good.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("firma/internal/sidecar/carry.(*loop).run"))
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("firma/internal/sidecar/sock.(*loop).run"),
+		goleak.IgnoreAnyFunction("firma/internal/sidecar/crew.(*Crew[...]).work"))
 }
 
 // enforcer is a scripted Enforcer that remembers what it was asked.
@@ -141,8 +144,7 @@ func denyPath(path string) func(*intent.Call) verdict.Decision {
 type dialTo string
 
 func (d dialTo) Dial(ctx context.Context, _ string, _ uint16) (net.Conn, error) {
-	var nd net.Dialer
-	return nd.DialContext(ctx, "tcp", string(d))
+	return sock.Dial(ctx, 0, netip.MustParseAddrPort(string(d)))
 }
 
 type dialFunc func(ctx context.Context, host string, port uint16) (net.Conn, error)
@@ -170,7 +172,7 @@ func start(t testing.TB, cfg Config) (*Server, string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, ln) }()
+	go func() { done <- s.Serve(ctx, sock.Listen(ln)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

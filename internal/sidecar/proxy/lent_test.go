@@ -18,6 +18,7 @@ import (
 
 	"firma/internal/intent"
 	"firma/internal/sidecar/http1"
+	"firma/internal/sidecar/sock"
 	"firma/internal/verdict"
 )
 
@@ -179,7 +180,7 @@ func TestTunnelChaos(t *testing.T) {
 			t.Fatal(err)
 		}
 		served := make(chan error, 1)
-		go func() { served <- s.Serve(context.Background(), ln) }()
+		go func() { served <- s.Serve(context.Background(), sock.Listen(ln)) }()
 		var wg sync.WaitGroup
 		for range 80 {
 			wg.Go(func() {

@@ -165,8 +165,8 @@ func (x *exchange) broken(err error) bool {
 	x.res.Abort, x.res.Detail = x.explain(err, revoked)
 	x.record()
 	c.out.flush()
-	if t, ok := c.raw.(*net.TCPConn); ok && c.req.Minor == 0 {
-		t.SetLinger(0)
+	if c.req.Minor == 0 {
+		unclean(c.raw)
 	}
 	return false
 }

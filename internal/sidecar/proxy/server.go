@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"firma/internal/intent"
+	"firma/internal/sidecar/crew"
 	"firma/internal/verdict"
 )
 
@@ -82,7 +83,7 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, origin func(net.Co
 			if ctx.Err() != nil {
 				c.cut() // the cut at the end of ctx may have missed it
 			}
-			go s.run(c)
+			serving.Go(c)
 			continue
 		}
 		<-s.slots
@@ -132,6 +133,9 @@ func (s *Server) add(c *conn) {
 	}
 }
 
+// serving runs the goroutines of all servers' connections.
+var serving = crew.New(64, func(c *conn) { c.srv.run(c) })
+
 // run serves one connection, to its end unless somebody else carries it. A panic
 // ends that connection only.
 func (s *Server) run(c *conn) {
@@ -142,20 +146,8 @@ func (s *Server) run(c *conn) {
 		}
 	}()
 	defer s.recover("connection")
-	grow()
 	lent = c.serve()
 }
-
-// grow makes room on the goroutine's stack at once, while there is nothing on it
-// to copy: serving a connection would grow it two or three times.
-//
-//go:noinline
-func grow() {
-	var room [usualStack]byte
-	room[time.Now().Nanosecond()%usualStack] = 1
-}
-
-const usualStack = 7 << 10
 
 // leave forgets a connection at its end. After a panic it may come to that twice.
 func (s *Server) leave(c *conn) {

@@ -109,10 +109,15 @@ func replyCode(d verdict.Decision) byte {
 
 // reset ends a connection in a way that can't be taken for an orderly end.
 func reset(nc net.Conn) {
-	if t, ok := nc.(*net.TCPConn); ok {
-		t.SetLinger(0)
-	}
+	unclean(nc)
 	nc.Close()
+}
+
+// unclean makes closing nc reset it.
+func unclean(nc net.Conn) {
+	if l, ok := nc.(interface{ SetLinger(int) error }); ok {
+		l.SetLinger(0)
+	}
 }
 
 // refuse ends a stream that was admitted as prior and is not what it must be.

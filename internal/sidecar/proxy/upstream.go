@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"firma/internal/sidecar/allowance"
@@ -28,7 +29,7 @@ type upstream struct {
 
 func newUpstream(key poolKey, nc net.Conn, tunnel bool, memory *allowance.Bytes) *upstream {
 	u := &upstream{nc: nc, key: key}
-	_, plain := nc.(*net.TCPConn)
+	_, plain := nc.(syscall.Conn)
 	u.layered = !plain
 	if !tunnel {
 		u.in = http1.NewReader(nc).Within(memory)
@@ -71,9 +72,9 @@ func (u *upstream) close() {
 }
 
 func (s *Server) dial(ctx context.Context, key poolKey) (nc net.Conn, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.ConnectTimeout)
-	defer cancel()
 	if key.tls {
+		ctx, cancel := context.WithTimeout(ctx, s.cfg.ConnectTimeout)
+		defer cancel()
 		return s.dialTLS(ctx, key)
 	}
 	nc, err = s.cfg.Dialer.Dial(ctx, key.host, key.port)

@@ -1,0 +1,275 @@
+package sock
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Conn is a stream connection. It implements net.Conn and syscall.Conn as package net's
+// do; its methods are safe for concurrent use.
+type Conn struct {
+	guard
+	fd   int
+	peer netip.AddrPort // not valid: a unix socket's
+
+	mu      sync.Mutex // guards the rest, but for the turns
+	in, out side
+	more    bool   // the last read filled its buffer
+	seen    uint32 // events that stay true: the peer's end, a failure, urgent data
+	loop    *loop  // watches it; nil: nothing had to be waited for yet
+	place   place
+	taker   Taker // what events are for now; nil: in and out
+	at      int
+}
+
+// newConn takes over fd, which does not block.
+func newConn(fd int, peer netip.AddrPort) *Conn {
+	c := &Conn{fd: fd, peer: peer}
+	c.in.wake.L, c.out.wake.L = &c.mu, &c.mu
+	return c
+}
+
+// Read implements net.Conn.
+func (c *Conn) Read(b []byte) (int, error) {
+	c.in.turn.Lock()
+	defer c.in.turn.Unlock()
+	if err := c.begin(&c.in); err != nil {
+		return 0, c.failed("read", err)
+	}
+	defer c.end()
+	if len(b) == 0 {
+		return 0, nil
+	}
+	for {
+		n, err := Recv(c.fd, b)
+		switch {
+		case err == errAgain:
+			err = c.wait(&c.in)
+			if err == nil {
+				continue
+			}
+			fallthrough
+		case err != nil:
+			return 0, c.failed("read", err)
+		}
+		c.more = n == len(b)
+		if n == 0 {
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}
+
+// Write implements net.Conn.
+func (c *Conn) Write(b []byte) (int, error) {
+	return c.write(len(b), func(n int) (int, error) { return Send(c.fd, b[n:]) })
+}
+
+// maxVector is how many pieces WriteBuffers sends at once.
+const maxVector = 4
+
+// WriteBuffers writes the pieces one after the other, as one if they are few.
+func (c *Conn) WriteBuffers(pieces ...[]byte) (int, error) {
+	size := 0
+	for _, p := range pieces {
+		size += len(p)
+	}
+	return c.write(size, func(n int) (int, error) {
+		var vec [maxVector]unix.Iovec
+		var m unix.Msghdr
+		used := 0
+		for _, p := range pieces {
+			skip := min(n, len(p))
+			if n -= skip; skip == len(p) || used == maxVector {
+				continue
+			}
+			vec[used].Base = &p[skip]
+			vec[used].SetLen(len(p) - skip)
+			used++
+		}
+		m.Iov = &vec[0]
+		m.SetIovlen(used)
+		return sendmsg(c.fd, &m)
+	})
+}
+
+func (c *Conn) write(size int, send func(from int) (int, error)) (n int, err error) {
+	c.out.turn.Lock()
+	defer c.out.turn.Unlock()
+	if err := c.begin(&c.out); err != nil {
+		return 0, c.failed("write", err)
+	}
+	defer c.end()
+	for n < size {
+		m, err := send(n)
+		n += m
+		if err == errAgain {
+			err = c.wait(&c.out)
+		}
+		if err != nil {
+			return n, c.failed("write", err)
+		}
+	}
+	return n, nil
+}
+
+// Close implements net.Conn. Who waits is woken, and what is under way ends first.
+func (c *Conn) Close() error {
+	first, free := c.shut()
+	switch {
+	case !first:
+		return c.failed("close", net.ErrClosed)
+	case free:
+		c.destroy()
+	default:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.in.wake.Broadcast()
+		c.out.wake.Broadcast()
+	}
+	return nil
+}
+
+// destroy is called once, when nobody uses the descriptor any more.
+func (c *Conn) destroy() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.in.stop()
+	c.out.stop()
+	if c.loop != nil {
+		c.loop.remove(c.place)
+	}
+	closeFD(c.fd) // which ends the watch
+}
+
+// CloseWrite ends what is written: the peer reads the end, and may write on.
+func (c *Conn) CloseWrite() error {
+	return c.do("close", ShutWrite)
+}
+
+// SetLinger is net.TCPConn's: 0 makes Close reset the connection.
+func (c *Conn) SetLinger(seconds int) error {
+	return c.do("set", func(fd int) error {
+		return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(seconds)})
+	})
+}
+
+func (c *Conn) do(op string, f func(fd int) error) error {
+	if !c.enter() {
+		return c.failed(op, net.ErrClosed)
+	}
+	defer c.end()
+	if err := f(c.fd); err != nil {
+		return c.failed(op, err)
+	}
+	return nil
+}
+
+// Use returns the descriptor, which stays open until Done; false if it is closed.
+func (c *Conn) Use() (fd int, ok bool) { return c.fd, c.enter() }
+
+// Done ends a Use.
+func (c *Conn) Done() { c.end() }
+
+func (c *Conn) end() {
+	if c.leave() {
+		c.destroy()
+	}
+}
+
+// LocalAddr implements net.Conn.
+func (c *Conn) LocalAddr() net.Addr {
+	if fd, ok := c.Use(); ok {
+		defer c.Done()
+		if c.peer.IsValid() {
+			if a, err := name(unix.SYS_GETSOCKNAME, fd); err == nil {
+				return netAddr(a)
+			}
+		}
+	}
+	return netAddr(netip.AddrPort{})
+}
+
+// RemoteAddr implements net.Conn.
+func (c *Conn) RemoteAddr() net.Addr { return netAddr(c.peer) }
+
+// SetDeadline implements net.Conn.
+func (c *Conn) SetDeadline(t time.Time) error { return c.deadline(t, &c.in, &c.out) }
+
+// SetReadDeadline implements net.Conn.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.deadline(t, &c.in) }
+
+// SetWriteDeadline implements net.Conn.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.deadline(t, &c.out) }
+
+func (c *Conn) deadline(t time.Time, sides ...*side) error {
+	if c.isShut() {
+		return c.failed("set", net.ErrClosed)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range sides {
+		s.until.Store(since(t))
+		s.wake.Broadcast() // who waits looks again
+	}
+	return nil
+}
+
+// SyscallConn implements syscall.Conn.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) { return (*rawConn)(c), nil }
+
+// failed makes an error what package net would have made of it.
+func (c *Conn) failed(op string, err error) error {
+	if errno, ok := err.(syscall.Errno); ok {
+		err = os.NewSyscallError(op, errno)
+	}
+	return &net.OpError{Op: op, Net: c.network(), Addr: c.RemoteAddr(), Err: err}
+}
+
+func (c *Conn) network() string {
+	if c.peer.IsValid() {
+		return "tcp"
+	}
+	return "unix"
+}
+
+type rawConn Conn
+
+// Control implements syscall.RawConn.
+func (r *rawConn) Control(f func(fd uintptr)) error {
+	c := (*Conn)(r)
+	return c.do("raw-control", func(fd int) error { f(uintptr(fd)); return nil })
+}
+
+// Read implements syscall.RawConn.
+func (r *rawConn) Read(f func(fd uintptr) bool) error {
+	return (*Conn)(r).until("raw-read", &r.in, f)
+}
+
+// Write implements syscall.RawConn.
+func (r *rawConn) Write(f func(fd uintptr) bool) error {
+	return (*Conn)(r).until("raw-write", &r.out, f)
+}
+
+func (c *Conn) until(op string, s *side, f func(fd uintptr) bool) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	if err := c.begin(s); err != nil {
+		return c.failed(op, err)
+	}
+	defer c.end()
+	for !f(uintptr(c.fd)) {
+		if err := c.wait(s); err != nil {
+			return c.failed(op, err)
+		}
+	}
+	c.more = true // what it did is not known
+	return nil
+}
