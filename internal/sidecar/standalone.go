@@ -91,6 +91,7 @@ func (d *standalone) start(ctx context.Context) error {
 	if d.listen, err = bind(d.o.Listen); err != nil {
 		return err
 	}
+	d.listen = sock.Listen(d.listen)
 	d.log.Info("config loaded", "path", d.o.ConfigPath)
 	if d.side, err = newSidecar(d.o.Start, d.log); err != nil {
 		return err
@@ -169,7 +170,7 @@ func (d *standalone) serve() error {
 	d.side.begin()
 	d.intake = intake.New(in)
 	d.side.tasks.Go(func() {
-		if err := d.intake.Serve(d.side.life, sock.Listen(d.listen)); err != nil {
+		if err := d.intake.Serve(d.side.life, d.listen); err != nil {
 			d.broken <- err
 		}
 	})

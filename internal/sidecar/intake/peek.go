@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"firma/internal/sidecar/sock"
 )
 
 // begins reports whether the first bytes of conn are text. It waits until that can
@@ -54,25 +56,21 @@ type peek struct {
 // look is called when there may be something new to read; false waits for more.
 func (p *peek) look(fd uintptr) bool {
 	buf := make([]byte, len(p.text))
-	for {
-		n, _, err := unix.Recvfrom(int(fd), buf, unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			return false
-		case err != nil:
-			p.err = err
-			return true
-		case n == 0:
-			p.err = io.EOF
-			return true
-		case string(buf[:n]) != p.text[:n]:
-			return true
-		case n == len(p.text):
-			p.same = true
-			return true
-		}
-		return false // some of it is there: the rest, or the end, wakes us
+	n, err := sock.Peek(int(fd), buf)
+	switch {
+	case err == unix.EAGAIN:
+		return false
+	case err != nil:
+		p.err = err
+		return true
+	case n == 0:
+		p.err = io.EOF
+		return true
+	case string(buf[:n]) != p.text[:n]:
+		return true
+	case n == len(p.text):
+		p.same = true
+		return true
 	}
+	return false // some of it is there: the rest, or the end, wakes us
 }

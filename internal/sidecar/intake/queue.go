@@ -21,7 +21,8 @@ type Queue struct {
 
 	mu     sync.Mutex // held while conns is sent to, and while done is closed
 	closed bool
-	share  *Share // nil: counted by nobody
+	offer  func(net.Conn) bool // nil: connections wait to be accepted
+	share  *Share              // nil: counted by nobody
 }
 
 // NewQueue returns an empty queue.
@@ -54,12 +55,24 @@ func (q *Queue) send(conn net.Conn) bool {
 	if q.closed {
 		return false
 	}
+	if q.offer != nil && len(q.conns) == 0 && q.offer(conn) {
+		return true
+	}
 	select {
 	case q.conns <- conn:
 		return true
 	default:
 		return false
 	}
+}
+
+// OfferTo has take asked first whether it takes a connection, while none waits: it need
+// not be handed from one goroutine to another. take must not block; false puts the
+// connection among those that wait.
+func (q *Queue) OfferTo(take func(net.Conn) bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.offer = take
 }
 
 // Accept implements net.Listener.

@@ -64,8 +64,8 @@ func (t *tunnel) open() bool {
 // client is none: carrying the tunnel will find it.
 func (o *opening) look(client net.Conn, patience time.Duration) string {
 	if len(o.in.Buffered()) == 0 {
-		if b, known := peek(client); known && b != hello.FirstByte && !o.strict {
-			return o.notTLS()
+		if w, ok := client.(interface{ AwaitRead() error }); ok {
+			_ = w.AwaitRead() // Fill tells why
 		}
 		// What a deadline of others kept from being read must not be carried unread.
 		if err := o.in.Fill(); isTimeout(err) {

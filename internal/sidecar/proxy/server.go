@@ -62,7 +62,30 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, origin func(net.Con
 		}
 		ln.Close()
 	}()
+	if q, ok := ln.(interface{ OfferTo(func(net.Conn) bool) }); ok {
+		defer q.OfferTo(nil)
+		q.OfferTo(func(nc net.Conn) bool {
+			select {
+			case s.slots <- struct{}{}:
+			default:
+				return false
+			}
+			s.take(ctx, nc, origin, &wg)
+			return true
+		})
+	}
 	return s.accept(ctx, ln, origin, &wg)
+}
+
+// take serves an accepted connection, for which there is a slot.
+func (s *Server) take(ctx context.Context, nc net.Conn, origin func(net.Conn) (string, uint16, error), wg *sync.WaitGroup) {
+	c := newConn(ctx, s, nc, wg)
+	c.origin = origin
+	s.add(c)
+	if ctx.Err() != nil {
+		c.cut() // the cut at the end of ctx may have missed it
+	}
+	serving.Go(c)
 }
 
 func (s *Server) accept(ctx context.Context, ln net.Listener, origin func(net.Conn) (string, uint16, error), wg *sync.WaitGroup) error {
@@ -77,13 +100,7 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, origin func(net.Co
 		nc, err := ln.Accept()
 		if err == nil {
 			delay = 0
-			c := newConn(ctx, s, nc, wg)
-			c.origin = origin
-			s.add(c)
-			if ctx.Err() != nil {
-				c.cut() // the cut at the end of ctx may have missed it
-			}
-			serving.Go(c)
+			s.take(ctx, nc, origin, wg)
 			continue
 		}
 		<-s.slots

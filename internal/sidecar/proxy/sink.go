@@ -61,13 +61,25 @@ func (s *sink) content(p []byte, chunked bool) error {
 		return s.joined(b, p, chunked)
 	}
 	s.vec = [3][]byte{b, p}
-	s.out = s.vec[:2]
+	pieces := s.vec[:2]
 	if chunked {
 		s.vec[2] = crlf
-		s.out = s.vec[:3]
+		pieces = s.vec[:3]
 	}
-	_, err := s.out.WriteTo(s.to)
+	err := s.writeAll(pieces)
 	s.buf, s.vec = b[:0], [3][]byte{}
+	return err
+}
+
+func (s *sink) writeAll(pieces [][]byte) error {
+	if v, ok := s.to.(interface {
+		WriteBuffers(...[]byte) (int, error)
+	}); ok {
+		_, err := v.WriteBuffers(pieces...)
+		return err
+	}
+	s.out = pieces
+	_, err := s.out.WriteTo(s.to)
 	return err
 }
 

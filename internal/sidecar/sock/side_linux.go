@@ -74,6 +74,28 @@ func (c *Conn) wait(s *side) error {
 	}
 }
 
+// AwaitRead returns when there is probably something to read, or the end: what would be
+// read into need not be held until then. It is an error if a Read would have been one
+// that waited, such as a deadline that has passed.
+func (c *Conn) AwaitRead() error {
+	c.in.turn.Lock()
+	defer c.in.turn.Unlock()
+	if err := c.begin(&c.in); err != nil {
+		return c.failed("read", err)
+	}
+	defer c.end()
+	c.mu.Lock()
+	at := c.more || c.seen != 0 // and it may not be announced again
+	c.mu.Unlock()
+	if at {
+		return nil
+	}
+	if err := c.wait(&c.in); err != nil {
+		return c.failed("read", err)
+	}
+	return nil
+}
+
 // alarm sees to it that who waits is woken at the deadline. A timer that runs out
 // early is set again by whoever waits then: most deadlines are moved before they come.
 func (s *side) alarm() {
