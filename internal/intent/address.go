@@ -6,8 +6,10 @@ import (
 	"strings"
 )
 
-// canonicalIPv6 reads an IPv6 address with or without brackets. Addresses that
-// carry an IPv4 address stay IPv6: the dialler classes them.
+// canonicalIPv6 reads an IPv6 address with or without brackets. An IPv4-mapped one
+// is the IPv4 address: a kernel connects to the same place. Others that carry an
+// IPv4 address (NAT64, 6to4) lead through a translator and stay what they are: the
+// dialler classes them.
 func canonicalIPv6(s string) (string, netip.Addr, error) {
 	if strings.HasPrefix(s, "[") {
 		if !strings.HasSuffix(s, "]") {
@@ -22,6 +24,7 @@ func canonicalIPv6(s string) (string, netip.Addr, error) {
 	if err != nil || !addr.Is6() {
 		return "", netip.Addr{}, refuse("the host is not a valid IPv6 address")
 	}
+	addr = addr.Unmap()
 	return spell(addr, s), addr, nil
 }
 

@@ -15,7 +15,8 @@ const (
 // addresses as netip writes them. addr is valid when the host is an address, in
 // any spelling that curl, glibc's inet_aton or the URL standard accept: decimal,
 // octal, hexadecimal, fewer than four parts, with a trailing dot, in full-width
-// digits. IPv6 may stand in brackets or without. A host that ends in a number
+// digits. IPv6 may stand in brackets or without; an IPv4-mapped address is the
+// IPv4 address. A host that ends in a number
 // and is no address, a zone id, and anything that is not a host name are refused
 // with an *Error. It does not allocate for a host that is canonical ASCII.
 func CanonicalHost(s string) (host string, addr netip.Addr, err error) {

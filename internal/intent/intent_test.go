@@ -29,8 +29,8 @@ func TestFromAbsolute(t *testing.T) {
 			Path: "/a/b/d/", RawQuery: "x=~+%2B&&y"}},
 		{"http://2852039166/latest/meta-data", intent.Call{Host: "169.254.169.254", Port: 80, IsIP: true,
 			Addr: netip.MustParseAddr("169.254.169.254"), Path: "/latest/meta-data"}},
-		{"http://[::ffff:127.0.0.1]:8080/", intent.Call{Host: "::ffff:127.0.0.1", Port: 8080, IsIP: true,
-			Addr: netip.MustParseAddr("::ffff:127.0.0.1"), Path: "/"}},
+		{"http://[::ffff:127.0.0.1]:8080/", intent.Call{Host: "127.0.0.1", Port: 8080, IsIP: true,
+			Addr: netip.MustParseAddr("127.0.0.1"), Path: "/"}},
 		{"http://bücher.test/é", intent.Call{Host: "xn--bcher-kva.test", Port: 80, Path: "/%C3%A9"}},
 	} {
 		tc.want.Transport, tc.want.Method = "http", "GET"

@@ -93,13 +93,26 @@ func TestHostPatterns(t *testing.T) {
 		"a.deep.test": "code.merge", "a.b.deep.test": "code.merge", "a.b.c.deep.test": "code.merge",
 		"port.test:8443": "issue.read",
 		"127.0.0.1":      "filesystem.read", "0x7f.1": "filesystem.read", "2130706433": "filesystem.read", "127.1": "filesystem.read",
+		"[::ffff:127.0.0.1]": "filesystem.read", "[::ffff:7f00:1]": "filesystem.read",
 		"[::1]": "filesystem.write", "[0::1]:80": "filesystem.write", "[::1]:9000": "filesystem.delete",
 		"xn--bcher-kva.test": "payment.read", "bücher.test": "payment.read",
 		// Suffix confusion (escapes.md, F3) and other near misses.
 		"one.test": "", "deep.test": "", "a.b.one.test": "", "notexact.test": "", "aone.test": "", "a-one.test": "", "adeep.test": "",
 		"exact.test.evil.test": "", "a.one.test.evil.test": "", "one.test.evil.test": "", "deep.test.evil.test": "",
 		"x.exact.test": "", "exact.test:8080": "", "port.test": "", "port.test:443": "", "a.deep.test:8443": "", "x.port.test:8443": "",
-		"[::ffff:127.0.0.1]": "", "[::2]": "", "[::1]:9001": "", "127.0.0.2": "", "test": "", "evil.test": "",
+		"[::2]": "", "[::1]:9001": "", "127.0.0.2": "", "test": "", "evil.test": "",
+	} {
+		expect(t, table, "GET", "http://"+host+"/", want)
+	}
+}
+
+// A forbidden address stays forbidden in the spelling that sockets know beside its
+// own, whatever else a wildcard permits.
+func TestMappedAddressIsNoWayAroundARule(t *testing.T) {
+	table := load(t, rules("any * code.read", "any 192.0.2.1 code.destructive", "any [::ffff:192.0.2.2] code.merge"))
+	for host, want := range map[string]action.Class{
+		"192.0.2.1": "code.destructive", "[::ffff:192.0.2.1]": "code.destructive", "[0:0:0:0:0:ffff:c000:201]": "code.destructive",
+		"192.0.2.2": "code.merge", "[::ffff:192.0.2.2]": "code.merge", "[::ffff:192.0.2.3]": "code.read",
 	} {
 		expect(t, table, "GET", "http://"+host+"/", want)
 	}
