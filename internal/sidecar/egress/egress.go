@@ -78,7 +78,7 @@ func New(cfg Config) (*Dialer, error) {
 		timeout:   cfg.Timeout,
 	}
 	if d.resolver == nil {
-		d.resolver = &net.Resolver{PreferGo: true}
+		d.resolver = families{&net.Resolver{PreferGo: true}}
 	}
 	if d.timeout <= 0 {
 		d.timeout = DefaultTimeout
