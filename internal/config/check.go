@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -78,7 +79,7 @@ func (s *Sidecar) checkMitm(d *decoder) {
 	for key, list := range map[string][]string{"intercept_hosts": m.InterceptHosts, "bypass_hosts": m.BypassHosts, "strict_hosts": m.StrictHosts} {
 		for i, p := range list {
 			if !hostPattern(p) {
-				d.invalid(fmt.Sprintf("%s.%s[%d]", at, key, i), `= %s is no host, no "*" and no "*.example.com"`, printable(p))
+				d.invalid(fmt.Sprintf("%s.%s[%d]", at, key, i), `= %s is no host, no "*" and no "*.example.com" with two labels or more behind the star`, printable(p))
 			}
 		}
 	}
@@ -125,7 +126,17 @@ func (s *Sidecar) checkEgress(d *decoder) {
 	if p := s.Egress.UpstreamProxy; p != nil {
 		p.check(d, "sidecar.egress.upstream_proxy")
 	}
-	for host, addr := range s.Egress.Hosts {
+	spelt := map[string]string{}
+	for _, host := range slices.Sorted(maps.Keys(s.Egress.Hosts)) {
+		addr := s.Egress.Hosts[host]
+		name, _, err := intent.CanonicalHost(host)
+		switch other, twice := spelt[name]; {
+		case err != nil:
+			d.invalid(dotted("sidecar.egress.hosts", host), "is for one host, without wildcard and port, and %s is none", printable(host))
+		case twice:
+			d.invalid(dotted("sidecar.egress.hosts", host), "is the same host as %s", printable(other))
+		}
+		spelt[name] = host
 		_, aerr := netip.ParseAddr(addr)
 		_, perr := netip.ParseAddrPort(addr)
 		if aerr != nil && perr != nil {
