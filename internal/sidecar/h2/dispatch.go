@@ -40,7 +40,7 @@ func (st *stream) run() {
 	defer st.c.srv.recover("stream")
 	e := st.c.srv.cfg.Enforcer
 	if st.head.tooLong {
-		code = st.malformed("the header fields are too long or too many")
+		code = st.malformed("the header fields are longer than 64 KiB or more than 200")
 		return
 	}
 	if err := st.read(); err != nil {

@@ -162,8 +162,8 @@ func TestMalformedRequests(t *testing.T) {
 		{"method with a space", []string{":method", "GET /x", ":scheme", "https", ":authority", host, ":path", "/"}, "403", "token"},
 		{"two overrides", with("x-http-method-override", "PUT", "x-method-override", "DELETE"), "403", "disagree"},
 		{"another protocol", []string{":method", "CONNECT", ":protocol", "connect-udp", ":scheme", "https", ":authority", host, ":path", "/"}, "403", "another protocol"},
-		{"too many fields", with(strings.Split(strings.Repeat("x,1,", 250), ",")[:500]...), "403", "too many"},
-		{"too long", with("x", strings.Repeat("v", 60<<10), "y", strings.Repeat("v", 6<<10)), "403", "too long"},
+		{"too many fields", with(strings.Split(strings.Repeat("x,1,", 250), ",")[:500]...), "403", "more than 200"},
+		{"too long", with("x", strings.Repeat("v", 60<<10), "y", strings.Repeat("v", 6<<10)), "403", "longer than 64 KiB"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e := newEnforcer()

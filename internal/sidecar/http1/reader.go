@@ -3,6 +3,7 @@ package http1
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 
@@ -193,7 +194,7 @@ func (r *Reader) scan(maxFirst, max, maxLines int) (done bool, err error) {
 			return true, nil
 		}
 		if len(r.ends) == maxLines {
-			return false, malformed("too many header fields")
+			return false, malformed(fmt.Sprintf("there are more than %d header fields", min(maxLines, MaxFields)))
 		}
 		r.ends = append(r.ends, int32(end))
 		r.line = r.scanned
@@ -202,10 +203,10 @@ func (r *Reader) scan(maxFirst, max, maxLines int) (done bool, err error) {
 
 func (r *Reader) tooLong(n, maxFirst, max int) error {
 	if len(r.ends) == 0 && n > maxFirst {
-		return malformed("the first line is too long")
+		return malformed(fmt.Sprintf("the first line is longer than %d KiB", maxFirst>>10))
 	}
 	if n > max {
-		return malformed("the header block is too long")
+		return malformed(fmt.Sprintf("the header block is longer than %d KiB", max>>10))
 	}
 	return nil
 }
