@@ -45,7 +45,7 @@ func (l *logging) openAt(target string, stderr io.Writer, def slog.Level) (*slog
 			return nil, nil, fault.Wrap(err, "LogFileUnwritable", "the log file can't be opened", "name a file in an existing directory that you may write, with --log-file or FIRMA_LOG_FILE")
 		}
 	}
-	h := slog.NewTextHandler(sink, &slog.HandlerOptions{Level: level})
+	h := logfile.Sparing(slog.NewTextHandler(sink, &slog.HandlerOptions{Level: level}))
 	return slog.New(h.WithAttrs([]slog.Attr{slog.String("process", target)})), sink, nil
 }
 
