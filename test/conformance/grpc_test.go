@@ -102,6 +102,34 @@ func TestGRPCErrorIsTrailersOnly(t *testing.T) {
 	}
 }
 
+// TestGRPCRefusal: the caller of a refused call is told why, by every kind of it.
+func TestGRPCRefusal(t *testing.T) {
+	e, cc := grpcPair(t)
+	e.denies = true
+	tc := pb.NewTestServiceClient(cc)
+	var trailer metadata.MD
+	_, err := tc.UnaryCall(t.Context(), &pb.SimpleRequest{Payload: &pb.Payload{Body: make([]byte, 200000)}}, grpc.Trailer(&trailer))
+	if id := trailer.Get("x-firma-event"); len(id) != 1 || id[0] != "aevt_1" {
+		t.Errorf("the event is not named: %v", trailer)
+	}
+	check := func(kind string, err error) {
+		if s := status.Convert(err); s.Code() != codes.PermissionDenied || s.Message() != "firma: PolicyDenied: 100% no" {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+	check("unary", err)
+	down, err := tc.StreamingOutputCall(t.Context(), &pb.StreamingOutputCallRequest{})
+	if err == nil {
+		_, err = down.Recv()
+	}
+	check("server streaming", err)
+	both, err := tc.FullDuplexCall(t.Context())
+	if err == nil {
+		_, err = both.Recv()
+	}
+	check("bidirectional", err)
+}
+
 // TestGRPCManyAtOnce: a hundred streams on one connection.
 func TestGRPCManyAtOnce(t *testing.T) {
 	_, cc := grpcPair(t)

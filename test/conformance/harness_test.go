@@ -25,6 +25,7 @@ type enforcer struct {
 	mu        sync.Mutex
 	calls     []string
 	malformed int
+	denies    bool
 	ended     []proxy.Dispatch
 }
 
@@ -32,6 +33,9 @@ func (e *enforcer) Enforce(_ context.Context, c *intent.Call) verdict.Decision {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.calls = append(e.calls, c.Method+" "+c.Path)
+	if e.denies {
+		return verdict.Decision{Outcome: verdict.Deny, Reason: verdict.PolicyDenied, Detail: "100% no", EventID: "aevt_1"}
+	}
 	return verdict.Decision{Outcome: verdict.Allow, EventID: "aevt_1"}
 }
 

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
-	"strconv"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/net/http2/hpack"
 
 	"firma/internal/intent"
 	"firma/internal/sidecar/allowance"
@@ -99,28 +96,14 @@ func (st *stream) malformed(detail string) uint32 {
 	return st.deny(refusal.Malformed(d, detail, ""))
 }
 
-// answer is the response to a settled decision that does not dispatch.
-func answer(d verdict.Decision) (fields []hpack.HeaderField, body []byte) {
-	status, _ := refusal.Status(d)
-	body = refusal.Body(d)
-	fields = []hpack.HeaderField{
-		{Name: ":status", Value: strconv.Itoa(status)},
-		{Name: "content-type", Value: refusal.ContentType},
-		{Name: "content-length", Value: strconv.Itoa(len(body))},
-	}
-	if id := refusal.Event(d); id != "" {
-		fields = append(fields, hpack.HeaderField{Name: "x-firma-event", Value: id})
-	}
-	if after := refusal.RetryAfter(d); after != "" {
-		fields = append(fields, hpack.HeaderField{Name: "retry-after", Value: after})
-	}
-	return fields, body
-}
-
 // deny answers with a decision that does not dispatch. It returns the code to end
 // the stream with, should the answer not get through.
 func (st *stream) deny(d verdict.Decision) uint32 {
 	d = refusal.Settle(d)
+	if st.head.grpc() {
+		st.writeHead(grpcAnswer(d), true)
+		return codeCancel
+	}
 	fields, body := answer(d)
 	bodyless := st.head.method == "HEAD"
 	if st.writeHead(fields, bodyless) == nil && !bodyless {

@@ -101,11 +101,21 @@ func TestDenied(t *testing.T) {
 	if resp.StatusCode != 403 || resp.Header.Get("X-Firma-Event") != "aevt_1" || resp.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("%d %v", resp.StatusCode, resp.Header)
 	}
+	// A client of gRPC shows its caller nothing but the status of gRPC.
+	resp, err := c.Post("https://"+host+"/pkg.Service/Method", "application/grpc+proto", bytes.NewReader(pattern(1<<20)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if h := resp.Header; resp.StatusCode != 200 || h.Get("Grpc-Status") != "7" || h.Get("Grpc-Message") != "firma: PolicyDenied: no" ||
+		h.Get("Content-Type") != "application/grpc" || h.Get("X-Firma-Event") != "aevt_1" {
+		t.Errorf("%d %v", resp.StatusCode, h)
+	}
 	if resp, _ := get(t, c, "/defer"); resp.Header.Get("Retry-After") != "2" {
 		t.Errorf("%v", resp.Header)
 	}
 	// A large body that nobody wants does not hold up the answer.
-	resp, err := c.Post("https://"+host+"/x", "", bytes.NewReader(pattern(1<<20)))
+	resp, err = c.Post("https://"+host+"/x", "", bytes.NewReader(pattern(1<<20)))
 	if err != nil {
 		t.Fatal(err)
 	}
