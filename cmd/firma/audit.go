@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -75,6 +76,10 @@ func (o *auditOptions) verify(cmd *cobra.Command, logs []string) error {
 			fmt.Fprint(cmd.OutOrStdout(), strings.TrimRight(reports[i].Text(), "\n")+"\n")
 		}
 	}
+	if len(reports) == 0 {
+		fmt.Fprintln(cmd.ErrOrStderr(), "firma: note: there are no logs in", filepath.Join(state, "audit"))
+		reports = []audit.Report{} // null is no list
+	}
 	if o.json {
 		if err := json.NewEncoder(cmd.OutOrStdout()).Encode(reports); err != nil {
 			return err
@@ -128,6 +133,10 @@ func (o *auditOptions) publicKey(state string) (key any, err error) {
 		path = filepath.Join(state, "keys", "audit.key"+audit.PublicSuffix)
 	}
 	k, err := audit.LoadPublicKey(path)
+	var missing *fault.Error
+	if errors.As(err, &missing) && missing.Name == "AuditKeyMissing" {
+		return nil, fault.Wrap(missing.Err, missing.Name, missing.Text, "name it with --key")
+	}
 	if err != nil {
 		return nil, fault.Wrap(err, "AuditKeyMissing", "the public key to verify with can't be read", "name it with --key")
 	}

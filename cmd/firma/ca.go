@@ -39,7 +39,7 @@ func caCommand() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.rotate(cmd.OutOrStdout()) }}
 	for _, sub := range []*cobra.Command{show, export, rotate} {
 		f := sub.Flags()
-		f.StringVar(&o.config, "config", "", "`FILE` configuration, TOML or YAML (default: discovered)")
+		f.StringVarP(&o.config, "config", "c", "", "`FILE` configuration, TOML or YAML (default: discovered)")
 		f.StringVar(&o.stateDir, "state-dir", "", "`DIR` where a Sidecar keeps its state")
 	}
 	cmd := group("ca", "Look at, export or replace the certificate authority", show, export, rotate)
@@ -82,7 +82,7 @@ func (o *caOptions) export(out io.Writer) error {
 		return err
 	}
 	if err := os.WriteFile(o.output, c.CertPEM(), 0o644); err != nil {
-		return fault.Wrap(err, "CAInvalid", o.output+" could not be written", "name a file that you may write")
+		return fault.Wrap(err, "CAExportFailed", "the certificate could not be written to "+o.output, "name a file in an existing directory that you may write, with --output")
 	}
 	return nil
 }

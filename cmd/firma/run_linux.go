@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,6 +20,35 @@ import (
 // run settles the options and hands over to the launcher. The status is firma
 // run's, whatever the error.
 func (o *runOptions) run(ctx context.Context, args []string) (int, error) {
+	code, err := o.launch(ctx, args)
+	return code, o.orLocal(err)
+}
+
+// orLocal adds to the fix of what somebody else's part is missing for that the run can
+// start its own, unless --no-autostart forbids that.
+func (o *runOptions) orLocal(err error) error {
+	var f *fault.Error
+	if o.noAutostart || !errors.As(err, &f) {
+		return err
+	}
+	instead := map[string]string{
+		"SidecarUnreachable": "--sidecar local", "SidecarAccessDenied": "--sidecar local", "SidecarTakesNoRuns": "--sidecar local",
+		"AuthorityUnreachable": "--authority local",
+	}[f.Name]
+	if instead == "" {
+		return err
+	}
+	return fault.Wrap(f.Err, f.Name, f.Text, f.Fix+", or use "+instead)
+}
+
+func (s *settlement) orLocal(fix, instead string) string {
+	if s.authority.NoAutostart {
+		return fix
+	}
+	return fix + ", or use " + instead
+}
+
+func (o *runOptions) launch(ctx context.Context, args []string) (int, error) {
 	std := launch.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 	if err := o.check(args); err != nil {
 		return launch.ExitFailure, err
@@ -173,7 +203,7 @@ func (s *settlement) chooseAuthority(std launch.Streams) (string, error) {
 	chosen, err := s.authority.Choose(std)
 	if err == nil && chosen != launch.Local && len(s.options.Allow) > 0 {
 		err = fault.New("AllowNeedsLocalAuthority", "--allow adds a permit, and "+chosen+" decides its own policies",
-			"ask whoever runs that Authority, or use --authority local")
+			s.orLocal("ask whoever runs that Authority", "--authority local"))
 	}
 	return chosen, err
 }
@@ -191,7 +221,7 @@ func (s *settlement) probe(ctx context.Context) error {
 	}
 	if len(s.options.Allow) > 0 {
 		return fault.New("AllowNeedsLocalAuthority", "--allow adds a mapping rule and a permit, and the Sidecar at "+s.options.Sidecar.String()+" has its own",
-			"ask whoever runs that Sidecar, or use --sidecar local")
+			s.orLocal("ask whoever runs that Sidecar", "--sidecar local"))
 	}
 	if s.authority.Flag != "" && !s.options.Quiet {
 		fmt.Fprintln(os.Stderr, "firma: note: --authority is not used: the Sidecar at", s.options.Sidecar.String(), "follows one of its own")

@@ -160,8 +160,8 @@ func (o *sidecarOptions) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "status", Short: "List the Sidecars of runs, or what start keeps running", Args: arguments(cobra.NoArgs),
 		Long: `List the Sidecars of this account's runs. A Sidecar is running, unhealthy (there,
-but stopped or not accepting connections) or stopped; one that stopped is listed
-once more.
+but stopped or not accepting connections), stopped, or unknown (what is written
+about it can't be read); one that stopped is listed once more.
 
 Exit status: 0 when all that is listed is running; 1 when something is not; 2 when
 the list can't be made.`,

@@ -30,7 +30,9 @@ func trustCommand() *cobra.Command {
 		Use: "trust PATH", Short: "Trust a project's configuration", Long: trustLong,
 		Example: "  firma trust .\n  firma trust --list\n  firma trust --remove .",
 		Args:    arguments(cobra.MaximumNArgs(1)),
-		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd.OutOrStdout(), args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.OutOrStdout(), cmd.ErrOrStderr(), args)
+		},
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.list, "list", false, "print what is trusted")
@@ -39,7 +41,7 @@ func trustCommand() *cobra.Command {
 	return cmd
 }
 
-func (o *trustOptions) run(out io.Writer, args []string) error {
+func (o *trustOptions) run(out, notes io.Writer, args []string) error {
 	if o.list == (len(args) == 1) {
 		return fault.New(fault.ArgumentInvalid, "firma trust takes one PATH, or --list", "see: firma trust --help")
 	}
@@ -47,7 +49,7 @@ func (o *trustOptions) run(out io.Writer, args []string) error {
 	w.State = o.stateDir
 	switch {
 	case o.list:
-		return printTrusted(out, w)
+		return printTrusted(out, notes, w)
 	case o.remove:
 		path, err := config.Distrust(w, args[0])
 		if err == nil {
@@ -63,10 +65,13 @@ func (o *trustOptions) run(out io.Writer, args []string) error {
 	return nil
 }
 
-func printTrusted(out io.Writer, w config.Where) error {
+func printTrusted(out, notes io.Writer, w config.Where) error {
 	records, err := config.TrustedPaths(w)
 	if err != nil {
 		return err
+	}
+	if len(records) == 0 {
+		fmt.Fprintln(notes, "firma: note: no configuration is trusted")
 	}
 	for _, t := range records {
 		fmt.Fprintln(out, describe(&t))

@@ -42,7 +42,7 @@ func Dial(ctx context.Context, e Endpoint, secret string) (*Run, error) {
 
 func unreachable(e Endpoint, err error) error {
 	return fault.Wrap(err, "SidecarUnreachable", "the Sidecar at "+e.String()+" does not answer",
-		"start it with `firma sidecar` or `firma sidecar start`, or use --sidecar local")
+		"start it with `firma sidecar` or `firma sidecar start`")
 }
 
 // dial connects and checks what can be told without a word: who owns the socket,
@@ -90,7 +90,7 @@ func (r *Run) handshake(ctx context.Context, conn net.Conn, secret string) error
 		return unreachable(r.endpoint, err)
 	case y.kind == noRuns:
 		return fault.New("SidecarTakesNoRuns", "the Sidecar at "+r.endpoint.String()+" only answers questions over gRPC: it carries no calls",
-			"name a Sidecar whose [sidecar.interceptor] mode is http_proxy or unix_socket, or use --sidecar local")
+			"name a Sidecar whose [sidecar.interceptor] mode is http_proxy or unix_socket")
 	case y.kind == refused:
 		return fault.New("SidecarAccessDenied", "the Sidecar at "+r.endpoint.String()+" does not let this account attach",
 			"use the account that started it, or give both the same file: shared_secret_path in [sidecar.interceptor]")

@@ -57,7 +57,7 @@ const (
 // Load reads one file. Errors are faults named ConfigParse or ConfigValidation
 // that carry file, line, column and key of every mistake.
 func Load(path string) (*Config, error) {
-	abs, err := filepath.Abs(path)
+	abs, err := absolute(path)
 	if err != nil {
 		return nil, err
 	}

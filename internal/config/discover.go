@@ -149,12 +149,21 @@ func userFiles(w Where) []string {
 	return append(files, filepath.Join(w.Home, ".config", "firma", "firma.toml"), "/etc/firma/firma.toml")
 }
 
+// absolute resolves what was named on the command line or in the environment.
+func absolute(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fault.Wrap(err, "WorkspaceForbidden", "the working directory is gone, and "+path+" is relative to it", "cd into an existing directory, or write an absolute path")
+	}
+	return abs, nil
+}
+
 // StateDir is where audit logs, keys and caches live: --state-dir, then
 // $FIRMA_STATE_DIR, then the XDG state directory.
 func StateDir(w Where, explicit string) (string, error) {
 	for _, p := range []string{explicit, w.State, w.Getenv("FIRMA_STATE_DIR")} {
 		if p != "" {
-			return filepath.Abs(p)
+			return absolute(p)
 		}
 	}
 	if x := w.Getenv("XDG_STATE_HOME"); filepath.IsAbs(x) {

@@ -167,10 +167,11 @@ func Trust(w Where, path string) (*Trusted, string, error) {
 
 // trustPath accepts a project file, or the directory of the project.
 func trustPath(path string) (string, error) {
-	abs, err := filepath.Abs(path)
-	if err == nil {
-		abs, err = filepath.EvalSymlinks(abs)
+	abs, err := absolute(path)
+	if err != nil {
+		return "", err
 	}
+	abs, err = filepath.EvalSymlinks(abs)
 	if err != nil {
 		return "", fault.Wrap(err, "ConfigParse", path+" can't be found", "name a project directory, or its .firma/firma.toml")
 	}
@@ -276,7 +277,7 @@ func Distrust(w Where, path string) (string, error) {
 	if real, err := trustPath(path); err == nil {
 		path = real
 	}
-	abs, err := filepath.Abs(path)
+	abs, err := absolute(path)
 	if err != nil {
 		return "", err
 	}

@@ -55,7 +55,7 @@ func (x *exam) authority(ctx context.Context) finding {
 	defer cancel()
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
 	if err != nil {
-		return bad(fault.Wrap(err, "AuthorityUnreachable", "no Authority answers at "+x.Authority, "start it there, correct the URL, or use --authority local"))
+		return bad(fault.Wrap(err, "AuthorityUnreachable", "no Authority answers at "+x.Authority, "start it there, or correct the URL"))
 	}
 	c.Close()
 	return good(x.Authority + " accepts connections")

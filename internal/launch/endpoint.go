@@ -69,7 +69,7 @@ func ProbeAuthority(ctx context.Context, authority, addr string) error {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return fault.Wrap(err, "AuthorityUnreachable", "no Authority answers at "+authority, "start it there, correct the URL, or use --authority local")
+		return fault.Wrap(err, "AuthorityUnreachable", "no Authority answers at "+authority, "start it there, or correct the URL")
 	}
 	return c.Close()
 }
@@ -81,10 +81,10 @@ func Probe(ctx context.Context, e Endpoint) error {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, e.Network, e.Address)
 	if errors.Is(err, fs.ErrPermission) {
-		return fault.Wrap(err, "SidecarAccessDenied", "the Sidecar's socket at "+e.String()+" is closed to this account", "use the account that started it, or --sidecar local")
+		return fault.Wrap(err, "SidecarAccessDenied", "the Sidecar's socket at "+e.String()+" is closed to this account", "use the account that started it")
 	}
 	if err != nil {
-		return fault.Wrap(err, "SidecarUnreachable", "no Sidecar answers at "+e.String(), "start it there, correct the endpoint, or use --sidecar local")
+		return fault.Wrap(err, "SidecarUnreachable", "no Sidecar answers at "+e.String(), "start it there, or correct the endpoint")
 	}
 	return c.Close()
 }

@@ -70,7 +70,7 @@ func (v *view) program(named, at string) (Program, error) {
 }
 
 func notFound(name string) error {
-	return fault.New("CommandNotFound", printable(name)+": not found inside the sandbox", "install it where the profile shows it; `firma run --print-effective-config` lists what is shown")
+	return fault.New("CommandNotFound", printable(name)+": not found inside the sandbox", "install it where the profile shows it, or choose another with --profile; `firma run --print-effective-config` lists what is shown")
 }
 
 // view answers what a path inside a sandbox is on the host.

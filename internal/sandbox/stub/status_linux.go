@@ -44,7 +44,7 @@ func report(ctl int, err error) {
 		f.Name, f.Fix = "CommandNotExecutable", "make it executable, or name the program that runs it"
 		switch e.Status {
 		case statusNotFound:
-			f.Name, f.Fix = "CommandNotFound", "install it where the profile shows it; `firma run --print-effective-config` lists what is shown"
+			f.Name, f.Fix = "CommandNotFound", "install it where the profile shows it, or choose another with --profile; `firma run --print-effective-config` lists what is shown"
 		case statusRefused:
 			f.Name, f.Fix = "Governance", "run it again"
 		}

@@ -36,7 +36,7 @@ func (st *stream) read() error {
 		return err
 	}
 	if st.call.Host != st.c.host || st.call.Port != st.c.port {
-		return &intent.Error{Why: "the request names another host than the connection it came on"}
+		return &intent.Error{Why: "the request names another host or port than the connection it came on"}
 	}
 	if h.hosts > 0 && h.host != authority {
 		if err := st.sameHost(); err != nil {

@@ -107,7 +107,7 @@ func TestCapturedHTTP(t *testing.T) {
 		if status, _, body := c.response(); status != "HTTP/1.1 403 Forbidden" || !strings.Contains(body, "MalformedRequest") {
 			t.Errorf("%s %s", status, body)
 		}
-		want := []string{"ALLOW GET " + host + "/x", "DENY GET " + host + "/deny", "malformed http: the request names another host than the one its stream leads to"}
+		want := []string{"ALLOW GET " + host + "/x", "DENY GET " + host + "/deny", "malformed http: the request names another host or port than the one its stream leads to"}
 		if diff := cmp.Diff(want, w.e.take()); diff != "" {
 			t.Error(diff)
 		}

@@ -268,7 +268,7 @@ func TestPlainInside(t *testing.T) {
 		t.Errorf("%s %s", status, body)
 	}
 	if diff := cmp.Diff([]string{"admit ALLOW api.example.com:80", "ALLOW GET api.example.com/x", "ALLOW GET api.example.com/y",
-		"malformed http: the request names another host than the one its stream leads to"}, w.e.take()); diff != "" {
+		"malformed http: the request names another host or port than the one its stream leads to"}, w.e.take()); diff != "" {
 		t.Error(diff)
 	}
 	c = w.stream(t, "api.example.com:80")

@@ -268,7 +268,7 @@ func (d *destination) same(value []byte) error {
 		}
 	}
 	if host != d.host || port != d.port {
-		return &intent.Error{Why: "the request names another host than the one its stream leads to"}
+		return &intent.Error{Why: "the request names another host or port than the one its stream leads to"}
 	}
 	return nil
 }
