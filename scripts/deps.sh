@@ -57,7 +57,11 @@ if [ "$want" = test ]; then
 	need http httpie
 	need aria2c aria2
 	need wget2 wget2
-	need cargo cargo
+	need dpkg-deb dpkg
+	need mvn maven
+	if [ ! -x /usr/bin/cargo ]; then # for every account, and one that knows sparse registries where Debian has it
+		if apt-cache show cargo-web >/dev/null 2>&1; then missing="$missing cargo-web"; else missing="$missing cargo"; fi
+	fi
 	ls -d /usr/share/cargo/registry/ureq-2* >/dev/null 2>&1 || missing="$missing librust-ureq-dev librust-rustls-native-certs-dev"
 	ls -d /usr/share/cargo/registry/reqwest-0* >/dev/null 2>&1 || missing="$missing librust-reqwest-dev"
 	/usr/bin/python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"

@@ -14,7 +14,8 @@ import (
 // ssl/private matter most as root, where the agent owns what root owns.
 var etcFiles = []string{
 	"bash.bashrc", "ca-certificates.conf", "debian_version", "gai.conf", "host.conf", "inputrc", "ld.so.cache",
-	"locale.alias", "locale.conf", "localtime", "login.defs", "lsb-release", "magic", "mime.types", "os-release",
+	"locale.alias", "locale.conf", "localtime", "login.defs", "lsb-release", "magic", "maven/logging/simplelogger.properties",
+	"maven/m2.conf", "mime.types", "os-release",
 	"pki/tls/cert.pem", "pki/tls/openssl.cnf", "protocols", "rpc", "services", "shells", "ssl/cert.pem",
 	"ssl/openssl.cnf", "timezone",
 }

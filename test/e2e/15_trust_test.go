@@ -1,12 +1,10 @@
 package e2e
 
 import (
-	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -130,13 +128,9 @@ func TestTrustPackages(t *testing.T) {
 		}{
 			{"pip", "pypi.test", index(t), secure.Replace(pipInstall), "hello from a wheel\n", "pypi.test/files/" + wheelName},
 			{"npm", "npm.test", npm(t, "https"), secure.Replace(npmInstall), "hello from a tarball\n", "npm.test/tiny/-/tiny-1.0.0.tgz"},
-			{"cargo", "cargo.test", crates(t), cargoFetch, "tiny 1.0.0\n", "cargo.test/dl/tiny/1.0.0"},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				p := sh(c.script)
-				if c.name == "cargo" {
-					p.env = cargo(t, s)
-				}
 				p.config = s.looks(t, c.host, s.serveTLS(t, c.h), "system.install", "")
 				r := s.run(t, p).wantCode(t, 0)
 				if r.out != c.says {
@@ -146,41 +140,6 @@ func TestTrustPackages(t *testing.T) {
 			})
 		}
 	})
-}
-
-// cargo is the environment in which the account finds cargo itself, not rustup's
-// program of that name, which looks for it in the home directory.
-func cargo(t *testing.T, s *stage) []string {
-	t.Helper()
-	out, _ := exec.Command("rustc", "--print", "sysroot").Output()
-	dir := filepath.Join(strings.TrimSpace(string(out)), "bin")
-	if s.Run(t, cmdOf("sh", "-c", dir+"/cargo --version")).Code != 0 {
-		t.Skip("this account has no cargo")
-	}
-	return []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
-}
-
-const cargoFetch = `cd ~ && mkdir -p app/src app/.cargo && cd app && touch src/lib.rs &&
-printf '[registries.local]\nindex = "sparse+https://cargo.test/index/"\n' > .cargo/config.toml &&
-printf '[package]\nname = "app"\nversion = "0.1.0"\n[dependencies]\ntiny = { version = "1", registry = "local" }\n' > Cargo.toml &&
-CARGO_HOME=$HOME/.cargo cargo fetch -q >&2 && sed -n '/name = "tiny"/{n;s/version = "\(.*\)"/tiny \1/p}' Cargo.lock`
-
-// crates serves one crate as a sparse registry does.
-func crates(t *testing.T) http.Handler {
-	t.Helper()
-	data := packed(t, [][2]string{
-		{"tiny-1.0.0/Cargo.toml", "[package]\nname = \"tiny\"\nversion = \"1.0.0\"\n"},
-		{"tiny-1.0.0/src/lib.rs", "\n"},
-	})
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /index/config.json", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"dl":"https://cargo.test/dl/{crate}/{version}"}`))
-	})
-	mux.HandleFunc("GET /index/ti/ny/tiny", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, `{"name":"tiny","vers":"1.0.0","deps":[],"cksum":"%x","features":{},"yanked":false}`+"\n", sha256.Sum256(data))
-	})
-	mux.HandleFunc("GET /dl/tiny/1.0.0", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) })
-	return mux
 }
 
 // TestTrustGit: a clone over TLS is allowed and a push refused, since the Sidecar

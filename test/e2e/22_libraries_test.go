@@ -1,11 +1,12 @@
 package e2e
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"firma/internal/testkit/world"
 )
 
 // asked is what a client prints that asks for what is allowed and what is refused:
@@ -52,7 +53,7 @@ var libraries = []struct {
 // They share one run.
 func TestLibraries(t *testing.T) {
 	everyone(t, func(t *testing.T, s *stage) {
-		s.bring(t, "testdata/clients", "node/node_modules", "rust/target/debug/get_ureq", "rust/target/debug/get_reqwest")
+		s.bring(t, "testdata/clients", append(nodeLibraries(t), "rust/target/debug/get_ureq", "rust/target/debug/get_reqwest")...)
 		var script strings.Builder
 		for _, c := range libraries {
 			script.WriteString("echo '== " + c.name + "'\n(set -- https://trust.test/" + c.name + " https://trust.test/admin/" + c.name + "\n" + c.script + ")\n")
@@ -91,25 +92,37 @@ func sections(out string) map[string]string {
 	return parts
 }
 
-// bring puts a directory's files, and clients that `make build-clients` has made,
-// into the project.
+// bring puts a directory's files into the project, and clients that `make
+// build-clients` has made: node's under node_modules, programs beside the files.
 func (s *stage) bring(t *testing.T, dir string, made ...string) {
 	t.Helper()
 	must(t, os.CopyFS(s.Project, os.DirFS(dir)))
 	for _, name := range made {
-		from, to := filepath.Join("../../bin/clients", name), filepath.Join(s.Project, filepath.Base(name))
+		from := filepath.Join("../../bin/clients", name)
 		info, err := os.Stat(from)
 		if err != nil {
 			t.Fatalf("%v (make build-clients)", err)
 		}
 		if info.IsDir() {
-			err = os.CopyFS(to, os.DirFS(from))
-		} else {
-			var data []byte
-			data, err = os.ReadFile(from)
-			err = errors.Join(err, os.WriteFile(to, data, 0o755))
+			must(t, os.CopyFS(filepath.Join(s.Project, strings.TrimPrefix(name, "node/")), os.DirFS(from)))
+			continue
 		}
-		must(t, err)
+		world.CopyProgram(t, from, filepath.Join(s.Project, filepath.Base(name)))
 	}
 	must(t, s.Account.OwnTree(s.Home))
+}
+
+// nodeLibraries are all of node's clients but the package managers, which are large.
+func nodeLibraries(t *testing.T) (names []string) {
+	t.Helper()
+	all, err := os.ReadDir("../../bin/clients/node/node_modules")
+	if err != nil {
+		t.Fatalf("%v (make build-clients)", err)
+	}
+	for _, e := range all {
+		if n := e.Name(); n != "pnpm" && n != "yarn" && n[0] != '.' {
+			names = append(names, "node/node_modules/"+n)
+		}
+	}
+	return names
 }

@@ -23,7 +23,7 @@ var talkers = []struct{ name, script, says string }{
 // through interception and then in the clear; a refusal is a status that they tell.
 func TestWebSocketLibraries(t *testing.T) {
 	everyone(t, func(t *testing.T, s *stage) {
-		s.bring(t, "testdata/websocket", "node/node_modules")
+		s.bring(t, "testdata/websocket", nodeLibraries(t)...)
 		var script strings.Builder
 		for _, c := range talkers {
 			fmt.Fprintf(&script, "echo '== %[1]s'\n(set -- wss://trust.test/%[1]s wss://trust.test/admin/%[1]s ws://only.test/%[1]s ws://only.test/admin/%[1]s\n%[2]s)\n", c.name, c.script)
