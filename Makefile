@@ -1,5 +1,6 @@
 # The names people and CI use. `make help` lists them.
 GO        ?= go
+FUZZTIME  ?= 10s
 BIN       := bin/firma
 VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BUILD      = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
@@ -8,7 +9,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 .PHONY: help build demo test check test-unit test-e2e test-escape test-conformance test-corpus bench bench-peers build-peers build-clients soak fuzz deps deps-test clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 build: ## bin/firma
 	@mkdir -p bin
@@ -63,8 +64,8 @@ build-peers:
 	cd test/peers && CGO_ENABLED=0 $(GO) build -trimpath -o ../../bin/peers/ . github.com/stripe/smokescreen github.com/Use-Tusk/fence/cmd/fence
 	cd test/peers && npm ci --silent --no-audit --no-fund && rm -rf ../../bin/peers/node_modules && mv node_modules ../../bin/peers/
 
-fuzz: ## ten seconds on every fuzz target
-	@scripts/fuzz.sh
+fuzz: ## every fuzz target for FUZZTIME (10s); FUZZ picks some by a regular expression
+	@FUZZ='$(FUZZ)' scripts/fuzz.sh $(FUZZTIME) $(FUZZFLAGS)
 
 deps: ## what the demo needs, from Debian's packages if missing
 	@scripts/deps.sh demo
