@@ -73,7 +73,7 @@ func (v *View) mount(m sandbox.Mount, h Host) error {
 	}
 	v.Spec.Mounts = append(v.Spec.Mounts, sandbox.Mount{Source: real, Target: m.Target, Writable: m.Writable})
 	if m.Writable && isRealDir(real) {
-		v.guard(real, m.Target)
+		v.guard(real, m.Target, h.Home)
 	}
 	return nil
 }

@@ -9,25 +9,63 @@ import (
 	"firma/internal/sandbox"
 )
 
+// maxIncludes bounds the files that are read for the sake of one project.
+const maxIncludes = 64
+
 // gitObeys are the paths in the project at root, relative to it, that the
 // repository's own configuration makes git run or read: core.hooksPath and
-// include.path (git-config(1)). The file is read, not asked for with git, which
-// would run in a directory that others wrote.
-func gitObeys(root string) []string {
+// include.path (git-config(1)), also of files that are included. The files are read,
+// not asked for with git, which would run in a directory that others wrote.
+func gitObeys(root, home string) []string {
 	dir := gitDir(root)
-	var found []string
-	for base, paths := range gitPaths(readSmall(filepath.Join(dir, "config")), root, dir) {
-		for _, p := range paths {
-			if !filepath.IsAbs(p) {
-				p = filepath.Join(base, p)
-			}
-			if p = filepath.Clean(p); p != root && sandbox.Within(p, root) {
-				found = append(found, strings.TrimPrefix(p, root+"/"))
-			}
+	o := obeyed{root: root, home: home, files: []string{filepath.Join(dir, "config"), filepath.Join(dir, "config.worktree")}}
+	for i := 0; i < len(o.files) && i < maxIncludes; i++ {
+		o.read(o.files[i])
+	}
+	slices.Sort(o.found)
+	return slices.Compact(o.found)
+}
+
+// obeyed collects what git obeys in one project.
+type obeyed struct {
+	root, home string
+	files      []string // configuration files, read or to be read
+	found      []string // below root
+}
+
+func (o *obeyed) read(file string) {
+	gitSettings(readSmall(file), func(section, name, value string) {
+		switch {
+		case section == "core" && name == "hookspath":
+			o.add(o.root, value)
+		case name == "path" && (section == "include" || strings.HasPrefix(section, "includeif.")):
+			o.files = append(o.files, o.add(filepath.Dir(file), value)...)
+		}
+	})
+}
+
+// add takes a path, relative to base, and returns where it may be: git before 2.45
+// reads every blank that is not quoted as a space.
+func (o *obeyed) add(base, value string) (places []string) {
+	value, _, _ = strings.Cut(value, "\x00") // where git's string ends
+	for _, v := range slices.Compact([]string{value, strings.NewReplacer("\t", " ", "\r", " ").Replace(value)}) {
+		if rest, ok := strings.CutPrefix(v, "~/"); ok {
+			v = filepath.Join(o.home, rest)
+		}
+		p := inside(base, v)
+		places = append(places, p)
+		o.keep(p)
+		if real, err := filepath.EvalSymlinks(p); err == nil && real != p {
+			o.keep(real) // it may lead here from elsewhere
 		}
 	}
-	slices.Sort(found)
-	return found
+	return places
+}
+
+func (o *obeyed) keep(p string) {
+	if p != o.root && sandbox.Within(p, o.root) {
+		o.found = append(o.found, strings.TrimPrefix(p, o.root+"/"))
+	}
 }
 
 // gitDir is where root's repository keeps its configuration: .git, or what a
@@ -64,31 +102,4 @@ func readSmall(path string) string {
 	}
 	data, _ := os.ReadFile(path)
 	return string(data)
-}
-
-// gitPaths returns the values of core.hooksPath, which is relative to the worktree
-// at root, and of include.path, which is relative to the file in dir. Values that
-// continue on the next line are read as far as they go.
-func gitPaths(config, root, dir string) map[string][]string {
-	found, section := map[string][]string{}, ""
-	for line := range strings.Lines(config) {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "[") {
-			name, rest, _ := strings.Cut(line[1:], "]")
-			name, _, _ = strings.Cut(name, " ") // [includeIf "condition"]
-			section, line = strings.ToLower(name), strings.TrimSpace(rest)
-		}
-		key, value, ok := strings.Cut(line, "=")
-		if !ok {
-			continue
-		}
-		key, value = strings.ToLower(strings.TrimSpace(key)), strings.Trim(strings.TrimSpace(value), `"`)
-		switch {
-		case section == "core" && key == "hookspath":
-			found[root] = append(found[root], value)
-		case (section == "include" || section == "includeif") && key == "path":
-			found[dir] = append(found[dir], value)
-		}
-	}
-	return found
 }

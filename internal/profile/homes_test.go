@@ -175,18 +175,40 @@ func TestGitObeys(t *testing.T) {
 	}
 }
 
-func FuzzGitPaths(f *testing.F) {
-	f.Add("[core]\nhooksPath=x\n[include \"x\"]path=y")
-	f.Add("[core\nhooksPath=../../..\n=\n[")
-	f.Fuzz(func(t *testing.T, config string) {
-		for base, paths := range gitPaths(config, "/p", "/p/.git") {
-			for _, p := range paths {
-				if base != "/p" && base != "/p/.git" || strings.ContainsRune(p, '\n') {
-					t.Errorf("%q in %q", p, base)
-				}
-			}
+// What is written the less usual ways is guarded, too: with a comment, quoted,
+// continued, below ~, through a link, in a file that another includes.
+func TestGitObeysOddlyWritten(t *testing.T) {
+	h := host(t)
+	proj, err := filepath.Rel(h.Home, h.Dir)
+	if err != nil || strings.HasPrefix(proj, "..") {
+		t.Fatalf("%s is not below %s", h.Dir, h.Home)
+	}
+	elsewhere := filepath.Join(h.Home, "elsewhere")
+	for p, text := range map[string]string{
+		filepath.Join(h.Dir, ".git/config"): "[core]\n\thooksPath = noted # why\n\thooksPath = \"quo\"ted;x\n\thooksPath = con\\\ntinued\n\thooksPath = ~/" + proj + "/below\n" +
+			"\thooksPath = a\tb\n[includeIf \"gitdir:/a]/\"]path = ../one.inc\n[include]\n\tpath = " + elsewhere + "\n[core \"x\"]\n\thooksPath = another\n",
+		filepath.Join(h.Dir, "one.inc"):              "[include]\npath = two.inc ; more\n",
+		filepath.Join(h.Dir, "two.inc"):              "[core]\nhooksPath = nested\n[include]\npath = one.inc\n",
+		elsewhere:                                    "[core]\nhooksPath = outer\n",
+		filepath.Join(h.Dir, ".git/config.worktree"): "[core]\nhooksPath = worktree\n",
+	} {
+		if err := os.WriteFile(write(t, p), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
 		}
-	})
+	}
+	guarded := []string{"noted", "quoted", "continued", "below", "a b", "a\tb", "nested", "outer", "worktree"}
+	for _, p := range append(guarded, "another") {
+		write(t, filepath.Join(h.Dir, p, "pre-commit"))
+	}
+	v := resolve(t, Profile{Name: Codex}, h)
+	for _, p := range append(guarded, "one.inc", "two.inc") {
+		if !readOnly(v, filepath.Join(h.Dir, p)) {
+			t.Errorf("%s is writable", p)
+		}
+	}
+	if readOnly(v, filepath.Join(h.Dir, "another")) {
+		t.Error("what is no setting of git's is guarded")
+	}
 }
 
 // firma starts no program of the host that a run could have planted.

@@ -34,18 +34,18 @@ func (v *View) workspace(h Host) error {
 	}
 	v.show(root, true)
 	v.Dir = dir
-	v.guard(root, root)
+	v.guard(root, root, h.Home)
 	return nil
 }
 
 // guard makes hostRuns read-only in the project at root, which the sandbox has at
-// target. A .git directory becomes a mount point of its own, so that it can't be
+// target; home is the caller's. A .git directory becomes a mount point of its own, so that it can't be
 // renamed away and replaced; a .git file, which says where a worktree's or a
 // submodule's directory is, is read-only like the rest.
-func (v *View) guard(root, target string) {
+func (v *View) guard(root, target, home string) {
 	g := guarded{v: v, root: root, target: target}
 	g.protect(".git", isDir(filepath.Join(root, ".git")))
-	for _, p := range append(gitObeys(root), hostRuns...) {
+	for _, p := range append(gitObeys(root, home), hostRuns...) {
 		g.protect(p, false)
 	}
 }
