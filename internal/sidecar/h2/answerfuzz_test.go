@@ -1,0 +1,101 @@
+package h2
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"firma/internal/sidecar/field"
+)
+
+// FuzzAnswers: whatever an HTTP/1.1 upstream answers, the client gets what net/http
+// reads in it, or firma's own answer. That its fields are valid, x/net/http2 checks.
+func FuzzAnswers(f *testing.F) {
+	for _, said := range []string{
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-t\r\n\r\n2\r\nhi\r\n0\r\nX-T: 1\r\nX-Firma-Event: y\r\n\r\n", "HTTP/1.0 200\r\nA:\r\n\r\nuntil the end",
+		"HTTP/1.1 103 x\r\nLink: y\r\n\r\nHTTP/1.1 204 x\r\n\r\n", "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", "HTTP/1.1 304 x\r\nContent-Length: 7\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nConnection: x-a, close\r\nX-A: 1\r\nKeep-Alive: 1\r\nX-Firma-Event: forged\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\nX_\xe9: \xe9\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\n\r\n", "HTTP/2 200\r\n\r\n",
+	} {
+		f.Add([]byte(said), false)
+		f.Add([]byte(said), true)
+	}
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { ln.Close() })
+	f.Fuzz(func(t *testing.T, said []byte, bodyless bool) {
+		if len(said) > 32<<10 {
+			return // and the client's window is enough
+		}
+		method := "GET"
+		if bodyless {
+			method = "HEAD"
+		}
+		s, err := New(Config{Enforcer: newEnforcer(), Log: slog.New(slog.NewTextHandler(failOnLog{t}, nil)),
+			DialTLS: func(ctx context.Context, name string, _ uint16, _ []string) (*tls.Conn, error) {
+				go func() {
+					c, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					defer c.Close()
+					if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+						c.Write(said)
+					}
+				}()
+				return dialTo(ln.Addr().String())(context.Background(), name, 0, nil)
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := exchangeOne(t, s, pairs(":method: "+method+"\n:scheme: https\n:authority: "+host+"\n:path: /\n"), nil, nil)
+		s.Drain(context.Background())
+		own := false
+		for _, v := range got.fields {
+			own = own || v.Name == "x-firma-event" && v.Value == "aevt_1"
+		}
+		if own {
+			return
+		}
+		for _, v := range got.fields {
+			if field.Ours(v.Name) || strings.HasPrefix(v.Name, "proxy-") {
+				t.Fatalf("%q: %s passed", said, v.Name)
+			}
+		}
+		checkHeard(t, said, method, got)
+	})
+}
+
+func checkHeard(t *testing.T, said []byte, method string, got heard) {
+	r := bufio.NewReader(strings.NewReader(string(said)))
+	for {
+		res, err := http.ReadResponse(r, &http.Request{Method: method})
+		if err != nil {
+			if got.status != "" {
+				t.Fatalf("%q: heard %+v, net/http %v", said, got, err)
+			}
+			return
+		}
+		if res.StatusCode < 200 {
+			continue
+		}
+		body, err := io.ReadAll(res.Body)
+		switch {
+		case got.status != strconv.Itoa(res.StatusCode):
+			t.Fatalf("%q: heard %q, net/http %d", said, got.status, res.StatusCode)
+		case got.whole && (err != nil || string(got.body) != string(body)):
+			t.Fatalf("%q: heard %q, net/http %q, %v", said, got.body, body, err)
+		case !strings.HasPrefix(string(body), string(got.body)):
+			t.Fatalf("%q: heard %q, net/http %q", said, got.body, body)
+		}
+		return
+	}
+}
