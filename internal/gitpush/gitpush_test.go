@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -109,6 +110,35 @@ func TestRefsAreGits(t *testing.T) {
 	}
 }
 
+// asReceivePack reads commands as git's builtin/receive-pack.c does (read_head_info,
+// queue_command), which reads C strings and is more lenient.
+func asReceivePack(body []byte) (updates []Update, ok bool) {
+	for {
+		n, err := strconv.ParseUint(string(body[:min(4, len(body))]), 16, 16)
+		switch {
+		case err != nil || n != 0 && n < 4 || int(n) > len(body):
+			return nil, false
+		case n == 0:
+			return updates, true
+		}
+		line := strings.TrimSuffix(string(body[4:n]), "\n")
+		body = body[n:]
+		if len(line) > 8 && strings.HasPrefix(line, "shallow ") {
+			continue
+		}
+		line, _, _ = strings.Cut(line, "\x00")
+		for _, hex := range []int{40, 64} {
+			if len(line) > 2*hex+2 && line[hex] == ' ' && line[2*hex+1] == ' ' {
+				zero := strings.Repeat("0", hex)
+				updates = append(updates, Update{Ref: line[2*hex+2:], Create: line[:hex] == zero, Delete: line[hex+1:2*hex+1] == zero})
+				break
+			}
+		}
+	}
+}
+
+// FuzzParse: what is read is what git would read, and neither more of the body nor
+// how it is cut into pieces changes it.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("0000"))
 	f.Add([]byte(pkt(one+" "+two+" refs/heads/main\x00 report-status") + "0000PACK"))
@@ -132,8 +162,11 @@ func FuzzParse(f *testing.F) {
 				break
 			}
 		}
+		if theirs, ok := asReceivePack(body); done && (!ok || !slices.Equal(updates, theirs)) {
+			t.Errorf("%+v, git reads %+v, %v", updates, theirs, ok)
+		}
 		for _, u := range updates {
-			if !strings.HasPrefix(u.Ref, "refs/") || u.Create && u.Delete {
+			if !strings.HasPrefix(u.Ref, "refs/") || u.Create && u.Delete || u.Type() != "ref" && strings.Count(u.Ref, "/") < 2 {
 				t.Errorf("%+v", u)
 			}
 		}

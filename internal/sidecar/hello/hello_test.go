@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -218,7 +219,22 @@ func asStandard(b []byte) (info *tls.ClientHelloInfo, ok bool) {
 	return info, info != nil
 }
 
-// FuzzRead compares with crypto/tls: what is read here, it reads alike.
+// inRecords is the ClientHello that b begins with in records of other lengths.
+func inRecords(b []byte, size int) (out []byte) {
+	var content []byte
+	for len(b) > 0 {
+		n := int(b[3])<<8 | int(b[4])
+		content = append(content, b[5:5+n]...)
+		b = b[5+n:]
+	}
+	for piece := range slices.Chunk(content, size) {
+		out = append(out, record(piece)...)
+	}
+	return out
+}
+
+// FuzzRead compares with crypto/tls: what is read here, it reads alike. How much of
+// it has come and which records it is in changes nothing.
 func FuzzRead(f *testing.F) {
 	f.Add(clientHello(f, &tls.Config{ServerName: "a.test", NextProtos: []string{"h2"}}))
 	f.Add(build(sni("a.test"), ext(0xfe0d, 0)))
@@ -226,6 +242,12 @@ func FuzzRead(f *testing.F) {
 	f.Add(append(record(build(sni("a.test"))[5:20]), record(build(sni("a.test"))[20:])...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, more, err := Read(b)
+		for i := range min(len(b), 600) {
+			_, m, e := Read(b[:i])
+			if e != nil && err == nil || m && e != nil {
+				t.Fatalf("the first %d bytes are refused (%v), all are not", i, e)
+			}
+		}
 		if more {
 			if err != nil || len(b) > MaxSize+maxRecords*recordHeader {
 				t.Fatalf("more after %d bytes, %v", len(b), err)
@@ -234,6 +256,18 @@ func FuzzRead(f *testing.F) {
 		}
 		if err != nil {
 			return
+		}
+		end := 0
+		for more := true; more; { // what follows its records is not read
+			end += recordHeader + int(b[end+3])<<8 + int(b[end+4])
+			_, more, _ = Read(b[:end])
+		}
+		b = b[:end]
+		for _, size := range []int{len(b)/maxRecords + 1, len(b)/2 + 1} {
+			again, more, err := Read(inRecords(b, size))
+			if more || err != nil || !reflect.DeepEqual(again, h) {
+				t.Fatalf("%+v, in records of %d bytes %+v %v %v", h, size, again, more, err)
+			}
 		}
 		info, ok := asStandard(b)
 		if !ok {

@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"golang.org/x/net/dns/dnsmessage"
+
+	"firma/internal/intent"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -487,29 +489,100 @@ func TestNewRefusesBadConfig(t *testing.T) {
 	}
 }
 
+// FuzzPacket: an answer is to the question as it was asked, no longer than its sender
+// takes, and the same over UDP and TCP; what is refused was told under the name that was
+// asked, and what is answered leads back to a name that is routable.
 func FuzzPacket(f *testing.F) {
-	f.Add(ask("api.example.com.", dnsmessage.TypeA))
-	f.Add(ask("evil.test.", dnsmessage.TypeAAAA))
-	f.Add(ask("1.0.18.198.in-addr.arpa.", dnsmessage.TypePTR))
+	for _, name := range []string{"api.example.com.", "API.eXample.com.", "a.wild.example.com.", "evil.test.", "1.0.18.198.in-addr.arpa.", "1.0.0.127.in-addr.arpa.", "x.localhost.", ".", "1.2.3.4.", "b\u00fccher.wild.example.com."} {
+		for _, typ := range []dnsmessage.Type{dnsmessage.TypeA, dnsmessage.TypeAAAA, dnsmessage.TypePTR, dnsmessage.TypeALL, 65} {
+			f.Add(ask(name, typ))
+		}
+	}
 	f.Add([]byte{0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0xc0, 12, 0, 1, 0, 1})
-	f.Add(append(ask("localhost.", dnsmessage.TypeALL), 0, 0, 41, 16, 0, 0, 0, 0, 0, 0, 0))
-	r, rec := newResolver(f, Config{Range: netip.MustParsePrefix("198.18.0.0/28")})
+	for _, opt := range [][]byte{{0, 0, 41, 16, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 41, 0, 0, 0, 1, 0, 0, 0, 0}} {
+		packet := append(ask("localhost.", dnsmessage.TypeALL), opt...)
+		packet[11] = 1
+		f.Add(packet)
+	}
+	r, rec := newResolver(f, Config{Range: netip.MustParsePrefix("198.18.0.0/28"), Range6: netip.MustParsePrefix(CaptureRange6)})
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		m := exchange(t, r, packet)
-		refused := len(rec.take()) > 0
+		refused := rec.take()
 		if m == nil {
 			return
 		}
-		if m.ID != binary.BigEndian.Uint16(packet) || !m.Response {
+		if m.ID != binary.BigEndian.Uint16(packet) || !m.Response || m.Truncated {
 			t.Fatal("not an answer to this packet")
 		}
-		if refused && len(m.Answers) > 0 {
-			t.Fatal("refused and answered")
+		if len(refused) > 1 || len(refused) == 1 && len(m.Answers) > 0 {
+			t.Fatalf("refused as %q, and answered %v", refused, m.Answers)
 		}
-		if m.RCode == dnsmessage.RCodeNameError && !refused {
+		if m.RCode == dnsmessage.RCodeNameError && len(refused) == 0 {
 			t.Fatal("a name does not exist and nobody was told")
 		}
+		if len(m.Questions) == 1 {
+			var p dnsmessage.Parser
+			if _, err := p.Start(packet); err != nil {
+				t.Fatal(err)
+			}
+			if q, err := p.Question(); err != nil || q != m.Questions[0] {
+				t.Fatalf("%v is answered as %v (%v)", q, m.Questions[0], err)
+			}
+			if name := m.Questions[0].Name.String(); len(refused) == 1 && !strings.Contains(name, "\\") && plainName(name) && !strings.HasSuffix(refused[0]+".", " "+name) {
+				t.Fatalf("%s is told as %q", name, refused)
+			}
+		}
+		for _, a := range m.Answers {
+			checkAnswer(t, r, m.Questions[0], a)
+		}
+		q, rcode, ok := parse(packet)
+		if !ok {
+			t.Fatal("answered what deserves no answer")
+		}
+		rep := reply{known: true, rcode: rcode}
+		if rcode == dnsmessage.RCodeSuccess {
+			rep, _ = r.decide(&q)
+		}
+		short, err := encode(nil, &q, rep, r.cfg.TTL, q.maxUDP)
+		if err != nil || len(short) > q.maxUDP {
+			t.Fatalf("%d bytes of %d, %v", len(short), q.maxUDP, err)
+		}
 	})
+}
+
+func plainName(s string) bool {
+	return s != "." && !strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c >= 0x7f })
+}
+
+// checkAnswer: an address is loopback's for localhost's names, or one that was given to
+// the name; what an address is called is the name that it was given to.
+func checkAnswer(t *testing.T, r *Resolver, q dnsmessage.Question, a dnsmessage.Resource) {
+	name := strings.ToLower(strings.TrimSuffix(q.Name.String(), "."))
+	if a.Header.Name != q.Name || a.Header.Class != dnsmessage.ClassINET {
+		t.Fatalf("%v answers %v", a.Header, q)
+	}
+	var addr netip.Addr
+	switch b := a.Body.(type) {
+	case *dnsmessage.AResource:
+		addr = netip.AddrFrom4(b.A)
+	case *dnsmessage.AAAAResource:
+		addr = netip.AddrFrom16(b.AAAA)
+	case *dnsmessage.PTRResource:
+		if to := strings.TrimSuffix(b.PTR.String(), "."); to != "localhost" && !routable(to) {
+			t.Fatalf("%s is called %s", name, to)
+		}
+		return
+	}
+	if addr.IsLoopback() {
+		if name != "localhost" && !strings.HasSuffix(name, ".localhost") {
+			t.Fatalf("%s is loopback", name)
+		}
+		return
+	}
+	host, literal, err := intent.CanonicalHost(name)
+	if to, ok := r.Lookup(addr); err != nil || literal.IsValid() || !ok || to != host || !routable(to) {
+		t.Fatalf("%s is %v, which is %s (%v)", name, addr, to, err)
+	}
 }
 
 func BenchmarkRoutable(b *testing.B) {

@@ -1,13 +1,21 @@
 package websocket
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
+
+	gorilla "github.com/gorilla/websocket"
 )
 
 // frame builds a frame as from sends it; b0 is its first byte.
@@ -204,8 +212,65 @@ func TestHandshake(t *testing.T) {
 	}
 }
 
-// FuzzPieces: how the bytes are cut into pieces changes nothing, and what passes
-// is a prefix of what came.
+// said is a connection that takes what is written and then says what answer makes of
+// it.
+type said struct {
+	net.Conn // none of whose other methods is called
+	r        io.Reader
+	answer   func(written []byte) []byte
+}
+
+func (c *said) Read(p []byte) (int, error) { return c.r.Read(p) }
+func (c *said) Write(p []byte) (int, error) {
+	if c.answer != nil {
+		c.r, c.answer = bytes.NewReader(c.answer(p)), nil
+	}
+	return len(p), nil
+}
+func (c *said) Close() error                     { return nil }
+func (c *said) SetDeadline(time.Time) error      { return nil }
+func (c *said) SetReadDeadline(time.Time) error  { return nil }
+func (c *said) SetWriteDeadline(time.Time) error { return nil }
+
+type hijacked struct {
+	http.ResponseWriter
+	c net.Conn
+}
+
+func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return h.c, bufio.NewReadWriter(bufio.NewReader(h.c), bufio.NewWriter(h.c)), nil
+}
+
+// asGorilla is how another implementation reads frames of from, to their end.
+func asGorilla(t *testing.T, in []byte, from Side) error {
+	var c *gorilla.Conn
+	var err error
+	if from == Client {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {NewKey()}}
+		c, err = (&gorilla.Upgrader{}).Upgrade(hijacked{httptest.NewRecorder(), &said{r: bytes.NewReader(nil), answer: func([]byte) []byte { return in }}}, r, nil)
+	} else {
+		nc := &said{answer: func(request []byte) []byte {
+			r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(request)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return append([]byte("HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "+Accept(r.Header.Get("Sec-WebSocket-Key"))+"\r\n\r\n"), in...)
+		}}
+		c, _, err = gorilla.NewClient(nc, &url.URL{Scheme: "ws", Host: "a.test"}, nil, 0, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, _, err := c.ReadMessage(); err != nil {
+			return err
+		}
+	}
+}
+
+// FuzzPieces: how the bytes are cut into pieces changes nothing, what passes is a
+// prefix of what came, and is frames to another implementation.
 func FuzzPieces(f *testing.F) {
 	for _, tt := range cases {
 		var in []byte
@@ -215,6 +280,13 @@ func FuzzPieces(f *testing.F) {
 			}
 		}
 		f.Add(in, true, tt.deflate, uint64(1))
+		in = nil
+		for _, s := range tt.frames {
+			if len(s.payload) < 1000 {
+				in = append(in, frame(Server, s.b0, []byte(s.payload))...)
+			}
+		}
+		f.Add(in, false, tt.deflate, uint64(1))
 	}
 	f.Fuzz(func(t *testing.T, in []byte, client, deflate bool, seed uint64) {
 		from := Server
@@ -229,6 +301,15 @@ func FuzzPieces(f *testing.F) {
 		}
 		if !bytes.HasPrefix(in, whole) || err == nil && len(whole) != len(in) {
 			t.Fatalf("%q of %q", whole, in)
+		}
+		if deflate || err != nil || len(in) > 1<<16 {
+			return
+		}
+		var ended *gorilla.CloseError // after a Close frame, or where the bytes end
+		theirs := asGorilla(t, in, from)
+		if !errors.As(theirs, &ended) && theirs != io.EOF && theirs != io.ErrUnexpectedEOF &&
+			!strings.Contains(theirs.Error(), "bad close code 1014") && !strings.Contains(theirs.Error(), "invalid utf8 payload in close frame") { // the registry has it; of no concern
+			t.Fatalf("%q passes, another reader: %v", in, theirs)
 		}
 	})
 }

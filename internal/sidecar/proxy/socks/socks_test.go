@@ -2,6 +2,7 @@ package socks
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"strings"
@@ -88,8 +89,23 @@ func TestRefusedRequests(t *testing.T) {
 	}
 }
 
+// again is the request for r as a client writes it.
+func again(r Request) []byte {
+	b := []byte{Version5, cmdConnect, 0, atypName}
+	if r.Host != "" {
+		b = append(append(b, byte(len(r.Host))), r.Host...)
+	} else {
+		b[3] = atypIPv4
+		if r.Addr.Is6() {
+			b[3] = atypIPv6
+		}
+		b = append(b, r.Addr.AsSlice()...)
+	}
+	return binary.BigEndian.AppendUint16(b, r.Port)
+}
+
 // FuzzRead: whatever comes, what is accepted is one destination and no more bytes
-// than there are.
+// than there are, and says all that was said: written again it is the same.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte("\x05\x01\x00"), request(atypName, "a.test", 0, 80))
 	f.Add([]byte("\x05\x02\x00\x02"), request(atypIPv4, "abcd", 0, 80))
@@ -104,6 +120,9 @@ func FuzzRead(f *testing.F) {
 		}
 		if err != nil || n > len(b) || r.Port == 0 || (r.Host == "") == !r.Addr.IsValid() || strings.ContainsAny(r.Host, "\x00:[]@/ \r\n") {
 			t.Fatalf("%+v %d %v", r, n, err)
+		}
+		if !bytes.Equal(again(r), b[:n]) {
+			t.Fatalf("%q is read as %+v", b[:n], r)
 		}
 		for i := range n {
 			if _, m, err := ReadRequest(b[:i]); m != 0 || err != nil {
