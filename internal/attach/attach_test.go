@@ -3,12 +3,15 @@ package attach
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"firma/internal/control"
 	"firma/internal/fault"
@@ -269,3 +272,57 @@ func FuzzReadHeader(f *testing.F) {
 		}
 	})
 }
+
+func FuzzReadReply(f *testing.F) {
+	f.Add(reply{kind: granted, run: id{1}, value: mac{2}}.append(nil))
+	f.Add(reply{kind: noRuns}.append(nil))
+	f.Add([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r := bytes.NewReader(data)
+		y, err := readReply(r)
+		if err != nil {
+			return
+		}
+		if got := y.append(nil); !bytes.Equal(got, data[:replyLen]) || r.Len() != len(data)-replyLen {
+			t.Fatalf("%q is read as %q, %d bytes are left", data, got, r.Len())
+		}
+	})
+}
+
+// FuzzRecv: messages are the lines that come, one after the other, whatever pieces they
+// come in; a line that is none is an error, and the end of the line's messages is its end.
+func FuzzRecv(f *testing.F) {
+	for _, s := range []string{"", "{}\n{}\n", `{"kind":"end","end":{"exit_code":3}}` + "\n", "hello\n", `{"kind":"launch"}` + "\n" + `{"kind":"end"`, "\n", "null\n", `{"kind":1}` + "\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		whole, pieces := newLine(from{r: bytes.NewReader(data)}), newLine(from{r: iotest.OneByteReader(bytes.NewReader(data))})
+		for rest := data; ; {
+			line, more, found := bytes.Cut(rest, []byte("\n"))
+			m, err := whole.Recv()
+			n, nerr := pieces.Recv()
+			if !reflect.DeepEqual(m, n) || (err == nil) != (nerr == nil) {
+				t.Fatalf("%+v, %v; in pieces %+v, %v", m, err, n, nerr)
+			}
+			var want control.Message
+			if ok := found && json.Unmarshal(line, &want) == nil; ok != (err == nil) || ok && !reflect.DeepEqual(m, want) {
+				t.Fatalf("%q is read as %+v, %v", line, m, err)
+			}
+			if err != nil {
+				if !found && err != io.EOF {
+					t.Fatalf("at the end: %v", err)
+				}
+				return
+			}
+			rest = more
+		}
+	})
+}
+
+// from is a connection that is only read from.
+type from struct {
+	net.Conn
+	r io.Reader
+}
+
+func (f from) Read(p []byte) (int, error) { return f.r.Read(p) }

@@ -1,12 +1,14 @@
 package audit
 
 import (
+	"crypto/ed25519"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -210,4 +212,39 @@ func TestKeptElsewhere(t *testing.T) {
 	if r, err := Verify(v); err != nil || r.Problems[0].Kind != ProblemLogMissing {
 		t.Errorf("removed: %+v, %v", r, err)
 	}
+}
+
+// FuzzProof: whatever a proof says, it proves an event of the log as it is there, or
+// nothing.
+func FuzzProof(f *testing.F) {
+	fx := newFixture(f, func(o *Options) { // the same log in every fuzzing process
+		o.Key = mustKey(newKey("test", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))))
+		o.Now = func() time.Time { return time.Unix(1_800_000_000, 0) }
+	})
+	events := map[string]int{}
+	for i := range fx.log {
+		p, err := Prove(fx.o.Path, strconv.Itoa(i))
+		if err != nil {
+			f.Fatal(err)
+		}
+		events[p.Event] = i
+		text, err := json.Marshal(p)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var p Proof
+		if json.Unmarshal(text, &p) != nil {
+			return
+		}
+		err := CheckProof(p, fx.o.Key.Public())
+		if err != nil && fault.NameOf(err) != "AuditProofInvalid" {
+			t.Fatal(err)
+		}
+		if i, ok := events[p.Event]; err == nil && (!ok || p.Seq != uint64(i)) {
+			t.Fatalf("proven: event %d, %q", p.Seq, p.Event)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -283,4 +284,54 @@ func BenchmarkFor(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// FuzzPair: of two texts that are taken for an authority, the key is the
+// certificate's, whose it is to sign, and the certificate is written as it was read.
+func FuzzPair(f *testing.F) {
+	c, err := New(FileLifetime)
+	if err != nil {
+		f.Fatal(err)
+	}
+	_, key, err := c.DER()
+	if err != nil {
+		f.Fatal(err)
+	}
+	k, err := x509.ParseECPrivateKey(key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		f.Fatal(err)
+	}
+	sec1 := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: key})
+	f.Add(c.CertPEM(), sec1)
+	f.Add(c.CertPEM(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
+	f.Add(append(c.CertPEM(), c.CertPEM()...), sec1)
+	f.Add([]byte("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----"), []byte("x"))
+	f.Fuzz(func(t *testing.T, certText, keyText []byte) {
+		certDER, err := block(certText, "CERTIFICATE")
+		if err != nil {
+			return
+		}
+		keyDER, err := keyBlock(keyText)
+		if err != nil {
+			return
+		}
+		got, err := FromDER(certDER, keyDER)
+		if (got == nil) == (err == nil) {
+			t.Fatal("neither an authority nor an error, or both")
+		}
+		if err != nil {
+			return
+		}
+		if !got.key.PublicKey.Equal(got.cert.PublicKey) || !got.cert.IsCA || got.cert.KeyUsage&x509.KeyUsageCertSign == 0 || time.Now().After(got.cert.NotAfter) {
+			t.Fatalf("no authority: %v", got)
+		}
+		again, err := block(got.CertPEM(), "CERTIFICATE")
+		if err != nil || !bytes.Equal(again, certDER) {
+			t.Fatalf("written again it is another: %v", err)
+		}
+	})
 }

@@ -65,19 +65,36 @@ func FuzzParseResponse(f *testing.F) {
 	})
 }
 
+// FuzzParseManage: both directions of the management socket say the same when they are
+// written again, and to a lenient reader.
 func FuzzParseManage(f *testing.F) {
-	f.Add([]byte(`{"action":"local.exec.approve","token_id":"apr_1"}`))
-	f.Add([]byte(`{"outcome":"ok","reason":"x"}`))
+	for _, s := range []string{`{"action":"local.exec.approve","token_id":"apr_1"}`, `{"outcome":"ok","reason":"x"}`, `{"outcome":"not_found"}`, `{"action":"a","token_id":"b","token_id":"c"}`,
+		`{"action":"a","Token_ID":"b"}`, `{"outcome":"ok","reason":null}`, `{"outcome":"ok","reason":"\ud800"}`} {
+		f.Add([]byte(s))
+	}
 	f.Fuzz(func(t *testing.T, line []byte) {
 		if m, err := localexec.ParseManage(line); err == nil {
-			if _, err := m.Line(); err != nil {
-				t.Fatalf("%+v: %v", m, err)
-			}
+			sameAgain(t, line, m, localexec.ParseManage, m.Line)
 		}
 		if m, err := localexec.ParseManaged(line); err == nil {
-			if _, err := m.Line(); err != nil {
-				t.Fatalf("%+v: %v", m, err)
-			}
+			sameAgain(t, line, m, localexec.ParseManaged, m.Line)
 		}
 	})
+}
+
+func sameAgain[M comparable](t *testing.T, line []byte, m M, parse func([]byte) (M, error), write func() ([]byte, error)) {
+	again, err := write()
+	if err != nil {
+		if len(line) < localexec.MaxResponse/6 { // it may grow, as requests may
+			t.Fatalf("%+v: %v", m, err)
+		}
+		return
+	}
+	if back, err := parse(again[:len(again)-1]); back != m || err != nil {
+		t.Fatalf("%+v became %+v, %v", m, back, err)
+	}
+	var lenient M
+	if err := json.Unmarshal(line, &lenient); err != nil || lenient != m {
+		t.Fatalf("%+v, another reader sees %+v, %v", m, lenient, err)
+	}
 }

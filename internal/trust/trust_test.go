@@ -2,6 +2,7 @@ package trust
 
 import (
 	"bytes"
+	"encoding/asn1"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -136,4 +137,64 @@ func BenchmarkApply(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// FuzzSplice: of what is taken for a store, two are joined into one that holds both and
+// nothing else: also to another reader.
+func FuzzSplice(f *testing.F) {
+	one, err := trustStore(authority(f).CertPEM(), "one")
+	if err != nil {
+		f.Fatal(err)
+	}
+	none, err := trustStore(nil, "none")
+	if err != nil {
+		f.Fatal(err)
+	}
+	if n, ok := safes(one); n != 1 || !ok {
+		f.Fatalf("%d safes, %v", n, ok)
+	}
+	f.Add(one, one)
+	f.Add(one, none)
+	f.Add(none, one[:len(one)-1])
+	f.Add([]byte{0x30, 0x80, 0, 0}, one)
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		first, aerr := contents(a)
+		second, berr := contents(b)
+		out, err := splice(a, b)
+		if (err == nil) != (aerr == nil && berr == nil) {
+			t.Fatal(aerr, berr, err)
+		}
+		if err != nil {
+			return
+		}
+		if got, err := contents(out); err != nil || !bytes.Equal(got, slices.Concat(first, second)) {
+			t.Fatalf("%x and %x became %x, %v", first, second, got, err)
+		}
+		ours, ok1 := safes(a)
+		theirs, ok2 := safes(b)
+		if both, ok := safes(out); ok1 && ok2 && (!ok || both != ours+theirs) {
+			t.Fatalf("%d and %d safes became %d, %v", ours, theirs, both, ok)
+		}
+	})
+}
+
+// safes counts those of a store, by another reader of ASN.1.
+func safes(store []byte) (int, bool) {
+	var pfx struct {
+		Version  int
+		AuthSafe struct {
+			Type    asn1.ObjectIdentifier
+			Content asn1.RawValue // [0], around octets
+		}
+	}
+	var octets []byte
+	var all []asn1.RawValue
+	rest, err := asn1.Unmarshal(store, &pfx)
+	if err == nil && len(rest) == 0 {
+		rest, err = asn1.Unmarshal(pfx.AuthSafe.Content.Bytes, &octets)
+	}
+	if err == nil && len(rest) == 0 {
+		rest, err = asn1.Unmarshal(octets, &all)
+	}
+	return len(all), err == nil && len(rest) == 0
 }

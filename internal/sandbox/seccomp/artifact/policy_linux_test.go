@@ -1,10 +1,13 @@
 package artifact
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -114,14 +117,36 @@ func FuzzParsePolicy(f *testing.F) {
 	})
 }
 
+// FuzzParseMetadata: what is read is all that the file says: a reader that knows the
+// keys only by their exact names finds no other, and written again it is the same.
 func FuzzParseMetadata(f *testing.F) {
 	p := plan(f, Options{}, "/s")
-	f.Add(p.expected(fixedTime).bytes())
+	good := p.expected(fixedTime).bytes()
+	f.Add(good)
+	f.Add(bytes.Replace(good, []byte(`"sha256"`), []byte(`"SHA256"`), 1))
+	f.Add(bytes.Replace(good, []byte(`{`), []byte(`{"sha256": "x",`), 1))
 	f.Add([]byte(`{"sha256":1}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if m, err := parseMetadata(b); (m == nil) == (err == nil) {
+		m, err := parseMetadata(b)
+		if (m == nil) == (err == nil) {
 			t.Fatal("neither metadata nor an error, or both")
+		}
+		if err != nil {
+			return
+		}
+		again, err := parseMetadata(m.bytes())
+		if err != nil || !reflect.DeepEqual(m, again) {
+			t.Fatalf("%+v became %+v, %v", m, again, err)
+		}
+		var raw map[string]any
+		if err := json.Unmarshal(b, &raw); err != nil || len(raw) != len(names()) {
+			t.Fatalf("%v, %v", raw, err)
+		}
+		for k, want := range map[string]string{"sha256": m.SHA256, "policy_id": m.PolicyID, "source_policy_sha256": m.SourcePolicySHA256} {
+			if got, _ := raw[k].(string); got != want {
+				t.Fatalf("%s is %q, read as %q", k, got, want)
+			}
 		}
 	})
 }
