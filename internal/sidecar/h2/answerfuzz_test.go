@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"firma/internal/sidecar/allowance"
 	"firma/internal/sidecar/field"
 )
 
@@ -39,7 +40,8 @@ func FuzzAnswers(f *testing.F) {
 		if bodyless {
 			method = "HEAD"
 		}
-		s, err := New(Config{Enforcer: newEnforcer(), Log: slog.New(slog.NewTextHandler(failOnLog{t}, nil)),
+		mine := allowance.New(1 << 20)
+		s, err := New(Config{Enforcer: newEnforcer(), Memory: mine, Log: slog.New(slog.NewTextHandler(failOnLog{t}, nil)),
 			DialTLS: func(ctx context.Context, name string, _ uint16, _ []string) (*tls.Conn, error) {
 				go func() {
 					c, err := ln.Accept()
@@ -58,6 +60,9 @@ func FuzzAnswers(f *testing.F) {
 		}
 		got := exchangeOne(t, s, pairs(":method: "+method+"\n:scheme: https\n:authority: "+host+"\n:path: /\n"), nil, nil)
 		s.Drain(context.Background())
+		if n := mine.Used(); n != 0 {
+			t.Errorf("%d bytes are still held", n)
+		}
 		own := false
 		for _, v := range got.fields {
 			own = own || v.Name == "x-firma-event" && v.Value == "aevt_1"

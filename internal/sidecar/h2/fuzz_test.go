@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"firma/internal/sidecar/allowance"
 )
 
 // FuzzConn: whatever a client sends after its preface, the connection ends without
@@ -53,8 +55,9 @@ func FuzzConn(f *testing.F) {
 	})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e := newEnforcer()
+		mine := allowance.New(1 << 20)
 		s, err := New(Config{
-			Enforcer: e, Log: slog.New(slog.NewTextHandler(failOnLog{t}, nil)),
+			Enforcer: e, Memory: mine, Log: slog.New(slog.NewTextHandler(failOnLog{t}, nil)),
 			DialTLS: func(context.Context, string, uint16, []string) (*tls.Conn, error) {
 				return nil, errors.New("no upstream")
 			},
@@ -79,5 +82,8 @@ func FuzzConn(f *testing.F) {
 			}
 		}
 		s.Drain(context.Background())
+		if n := mine.Used(); n != 0 {
+			t.Errorf("%d bytes are still held", n)
+		}
 	})
 }

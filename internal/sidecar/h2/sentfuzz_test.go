@@ -21,6 +21,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"firma/internal/intent"
+	"firma/internal/sidecar/allowance"
 	"firma/internal/sidecar/field"
 	"firma/internal/verdict"
 )
@@ -257,12 +258,16 @@ func FuzzJudgedIsSent(f *testing.F) {
 			}
 			return o.dial(ctx, name, protos)
 		}
-		s, err := New(Config{Enforcer: e, DialTLS: dial, Log: slog.New(slog.NewTextHandler(failOnLog{t}, nil))})
+		mine := allowance.New(1 << 20)
+		s, err := New(Config{Enforcer: e, DialTLS: dial, Memory: mine, Log: slog.New(slog.NewTextHandler(failOnLog{t}, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := exchangeOne(t, s, pairs(fields), body, pairs(trailer))
 		s.Drain(context.Background())
+		if n := mine.Used(); n != 0 {
+			t.Errorf("%d bytes are still held", n)
+		}
 		seen := o.take()
 		if len(seen) > len(allowed) || len(seen) > 1 {
 			t.Fatalf("upstream saw %+v, allowed was %q", seen, allowed)

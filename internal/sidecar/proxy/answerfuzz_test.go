@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"firma/internal/ids"
+	"firma/internal/sidecar/allowance"
 	"firma/internal/verdict"
 )
 
@@ -29,6 +30,7 @@ type answered struct {
 	status int
 	body   string
 	whole  bool
+	last   bool // on its connection
 }
 
 // readAnswer is net/http's reading of the next final response to method; false
@@ -43,7 +45,7 @@ func readAnswer(r *bufio.Reader, method string) (a answered, header http.Header,
 			continue
 		}
 		b, err := io.ReadAll(res.Body)
-		return answered{res.StatusCode, string(b), err == nil}, res.Header, true
+		return answered{res.StatusCode, string(b), err == nil, res.Close || res.StatusCode == 101}, res.Header, true
 	}
 }
 
@@ -69,7 +71,8 @@ func FuzzAnswers(f *testing.F) {
 		}
 		var upstreams sync.WaitGroup
 		event := ids.New(ids.Event) // which no upstream can know
-		s, err := New(Config{Enforcer: &enforcer{decide: deny(verdict.Decision{Outcome: verdict.Allow, EventID: event})}, Dialer: dialFunc(func(context.Context, string, uint16) (net.Conn, error) {
+		mine := allowance.New(1 << 20)
+		s, err := New(Config{Enforcer: &enforcer{decide: deny(verdict.Decision{Outcome: verdict.Allow, EventID: event})}, Memory: mine, Dialer: dialFunc(func(context.Context, string, uint16) (net.Conn, error) {
 			near, far := tcpPair(t)
 			upstreams.Go(func() { answerAll(far, said, stays) })
 			return near, nil
@@ -89,13 +92,16 @@ func FuzzAnswers(f *testing.F) {
 		near.(*net.TCPConn).CloseWrite()
 		heard, _ := io.ReadAll(near)
 		s.Drain(context.Background())
+		if n := mine.Used(); n != 0 {
+			t.Errorf("%d bytes are still held", n)
+		}
 		upstreams.Wait()
 		checkAnswers(t, said, heard, event)
 	})
 }
 
 // answerAll says the same to every request, in one piece, and then leaves unless it
-// stays for the next.
+// stays for the next and nothing is missing, which would be waited for.
 func answerAll(c net.Conn, said []byte, stays bool) {
 	defer c.Close()
 	for r := bufio.NewReader(c); ; {
@@ -104,7 +110,8 @@ func answerAll(c net.Conn, said []byte, stays bool) {
 			return
 		}
 		io.Copy(io.Discard, req.Body)
-		if _, err := c.Write(said); err != nil || !stays {
+		a, _, ok := readAnswer(bufio.NewReader(bytes.NewReader(said)), req.Method)
+		if _, err := c.Write(said); err != nil || !stays || !ok || !a.whole || a.last {
 			return
 		}
 	}

@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"firma/internal/gitpush"
 	"firma/internal/intent"
+	"firma/internal/sidecar/allowance"
 	"firma/internal/verdict"
 )
 
@@ -79,7 +81,11 @@ func (w *witness) serve(c net.Conn) {
 				w.note("forwarded " + name)
 			}
 		}
-		if _, err := io.Copy(io.Discard, req.Body); err != nil {
+		body, err := io.ReadAll(req.Body)
+		if updates, done, _ := gitpush.Parse(body); done && strings.HasSuffix(req.URL.Path, "/git-receive-pack") && req.Method == "POST" {
+			w.note(fmt.Sprintf("push %+v", updates))
+		}
+		if err != nil {
 			return
 		}
 		if _, err := io.WriteString(c, ok); err != nil {
@@ -106,6 +112,10 @@ func FuzzJudgedIsSent(f *testing.F) {
 	f.Add([]byte(strings.Replace(get, "/x", "/deny", 1) + "Content-Length: 70\r\n\r\n" + get + "\r\n" + get + "\r\n"))
 	f.Add([]byte(get + "Connection: x-firma-a, upgrade\r\nUpgrade: h2c\r\nX-Firma-A: 1\r\nProxy-X: 2\r\n\r\n"))
 	f.Add([]byte(get + "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET http://evil.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n"))
+	commands := "0064" + strings.Repeat("1", 40) + " " + strings.Repeat("0", 40) + " refs/tags/v1\x00\n0000PACK"
+	push := strings.Replace(post, "/x", "/o/r.git/git-receive-pack", 1)
+	f.Add([]byte(push + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(commands), commands) + get + "\r\n"))
+	f.Add([]byte(push + fmt.Sprintf("Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n", commands[:16], len(commands)-16, commands[16:])))
 	w := newWitness(f)
 	client, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -119,9 +129,13 @@ func FuzzJudgedIsSent(f *testing.F) {
 				return verdict.Decision{Outcome: verdict.Deny}
 			}
 			allowed = append(allowed, fmt.Sprintf("%s %s %s", c.Method, c.HostPort(), c.Target()))
+			if c.Push != nil {
+				allowed = append(allowed, fmt.Sprintf("push %+v", c.Push.Updates))
+			}
 			return verdict.Decision{Outcome: verdict.Allow}
 		}}
-		s, err := New(Config{Enforcer: e, Dialer: w})
+		mine := allowance.New(1 << 20)
+		s, err := New(Config{Enforcer: e, Dialer: w, Memory: mine})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,6 +157,9 @@ func FuzzJudgedIsSent(f *testing.F) {
 		near.(*net.TCPConn).CloseWrite()
 		io.Copy(io.Discard, near)
 		s.Drain(context.Background())
+		if n := mine.Used(); n != 0 {
+			t.Errorf("%d bytes are still held", n)
+		}
 		w.wg.Wait()
 		for _, seen := range w.seen {
 			i := slices.Index(allowed, seen)

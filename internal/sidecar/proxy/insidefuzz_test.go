@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"firma/internal/intent"
+	"firma/internal/sidecar/allowance"
 	"firma/internal/verdict"
 )
 
@@ -41,7 +42,8 @@ func FuzzJudgedIsSentInside(f *testing.F) {
 			allowed = append(allowed, fmt.Sprintf("%s %s %s", c.Method, c.HostPort(), c.Target()))
 			return verdict.Decision{Outcome: verdict.Allow}
 		}}
-		s, err := New(Config{Enforcer: e, Dialer: w})
+		mine := allowance.New(1 << 20)
+		s, err := New(Config{Enforcer: e, Dialer: w, Memory: mine})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,6 +58,9 @@ func FuzzJudgedIsSentInside(f *testing.F) {
 		near.(*net.TCPConn).CloseWrite()
 		io.Copy(io.Discard, near)
 		s.Drain(context.Background())
+		if n := mine.Used(); n != 0 {
+			t.Errorf("%d bytes are still held", n)
+		}
 		w.wg.Wait()
 		for _, seen := range w.seen {
 			i := slices.Index(allowed, seen)
@@ -86,7 +91,8 @@ func FuzzStreamOpenings(f *testing.F) {
 			allowed[fmt.Sprint(c.Host, c.Port)] = true
 			return verdict.Decision{Outcome: verdict.Allow}
 		}}
-		s, err := New(Config{Enforcer: e, HeadTimeout: time.Second, Dialer: dialFunc(func(_ context.Context, host string, port uint16) (net.Conn, error) {
+		mine := allowance.New(1 << 20)
+		s, err := New(Config{Enforcer: e, HeadTimeout: time.Second, Memory: mine, Dialer: dialFunc(func(_ context.Context, host string, port uint16) (net.Conn, error) {
 			dialled[fmt.Sprint(host, port)] = true
 			near, far := tcpPair(t)
 			go func() { io.Copy(io.Discard, far); far.Close() }()
@@ -105,6 +111,9 @@ func FuzzStreamOpenings(f *testing.F) {
 		near.(*net.TCPConn).CloseWrite()
 		io.Copy(io.Discard, near)
 		s.Drain(context.Background())
+		if n := mine.Used(); n != 0 {
+			t.Errorf("%d bytes are still held", n)
+		}
 		for d := range dialled {
 			if !allowed[d] {
 				t.Fatalf("%s was dialled, allowed were %v", d, allowed)
