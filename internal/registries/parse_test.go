@@ -1,11 +1,15 @@
 package registries
 
 import (
+	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pelletier/go-toml/v2"
 )
 
 func TestHostOf(t *testing.T) {
@@ -97,13 +101,53 @@ func TestAptStanzas(t *testing.T) {
 	}
 }
 
+// FuzzApt: each line, and each stanza, says the same beside others and beneath a
+// comment as alone, and nothing that is not a word of it.
 func FuzzApt(f *testing.F) {
 	f.Add("deb [a b] http://x s\n", "URIs: http://x\n y\n\nEnabled: no\n")
 	f.Add(" continuation first\n", " continuation first\n:\n")
-	f.Fuzz(func(_ *testing.T, lines, stanzas string) {
-		aptLines(lines)
-		aptStanzas(stanzas)
+	f.Add("deb http://a # b\n#deb http://c s", "Enabled: no\nURIs: http://x\n#\n\nURIs:\n\thttp://y http://z\nuris: http://w")
+	f.Fuzz(func(t *testing.T, lines, stanzas string) {
+		all := aptLines(lines)
+		var each []string
+		for line := range strings.Lines(lines) {
+			each = append(each, aptLines(line)...)
+			if strings.HasPrefix(strings.TrimSpace(line), "#") && len(aptLines(line)) > 0 {
+				t.Fatalf("the comment %q says something", line)
+			}
+		}
+		if !slices.Equal(all, each) {
+			t.Fatalf("%q: together %q, alone %q", lines, all, each)
+		}
+		words(t, lines, all)
+		all = aptStanzas(stanzas)
+		if twice := aptStanzas(stanzas + "\n\n# x\n" + stanzas); !slices.Equal(twice, slices.Concat(all, all)) {
+			t.Fatalf("%q: once %q, twice %q", stanzas, all, twice)
+		}
+		if off := aptStanzas("Enabled: no\nX:\n" + stanzas); !strings.Contains(strings.ToLower(stanzas), "enabled") && !blankLine(stanzas) && len(off) > 0 {
+			t.Fatalf("%q: %q although it is off", stanzas, off)
+		}
+		words(t, stanzas, all)
 	})
+}
+
+// words fails unless each of found is a word of text.
+func words(t *testing.T, text string, found []string) {
+	for _, w := range found {
+		if w == "" || strings.ContainsFunc(w, unicode.IsSpace) || !strings.Contains(text, w) {
+			t.Fatalf("%q is found in %q", w, text)
+		}
+	}
+}
+
+// blankLine reports whether text has one, by which stanzas end.
+func blankLine(text string) bool {
+	for line := range strings.Lines(text) {
+		if strings.TrimSpace(line) == "" {
+			return true
+		}
+	}
+	return false
 }
 
 func TestPipVariablesReplaceFiles(t *testing.T) {
@@ -135,10 +179,28 @@ func pipHosts(m *machine) []string {
 	return hosts
 }
 
+// FuzzPipConfig: only index settings are set, to words of the file, and another file
+// with another section changes none of them.
 func FuzzPipConfig(f *testing.F) {
 	f.Add("[global]\nindex-url = https://x\n  y\n")
 	f.Add("  lost\n[=\nindex-url\n")
-	f.Fuzz(func(_ *testing.T, text string) { pipConfig(text, map[string]string{}) })
+	f.Add("[global]\nindex_url: https://a\n# https://b\n  https://c\n[install]\nextra-index-url=\n https://d\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		once, twice := map[string]string{}, map[string]string{}
+		pipConfig(text, once)
+		pipConfig(text, twice)
+		pipConfig("[other]\nindex-url = https://mine\n[x]\n", twice)
+		delete(twice, "other.index-url")
+		for key, v := range once {
+			if !strings.HasSuffix(key, ".index-url") && !strings.HasSuffix(key, ".extra-index-url") {
+				t.Fatalf("%q is set in %q", key, text)
+			}
+			if key != "other.index-url" && twice[key] != v {
+				t.Fatalf("%q: %s is %q, beside another file %q", text, key, v, twice[key])
+			}
+			words(t, text, strings.Fields(v))
+		}
+	})
 }
 
 func TestGoSettings(t *testing.T) {
@@ -155,4 +217,40 @@ func TestGoSettings(t *testing.T) {
 			t.Errorf("goSumDB(%q) (-want +got):\n%s", in, diff)
 		}
 	}
+}
+
+// FuzzAnswers: of whatever a host's client says of itself, only texts under the keys that
+// name registries are taken.
+func FuzzAnswers(f *testing.F) {
+	f.Add([]byte(`{"registry":"https://a/","@x:registry":"https://b/","@x:registry2":"no","other":1}`), []byte("[source.a]\nregistry='https://a'\n[registries.b]\nindex='sparse+https://b'\n"))
+	f.Add([]byte(`null`), []byte("source=1"))
+	f.Fuzz(func(t *testing.T, npm, cargo []byte) {
+		var all map[string]any
+		taken, err := npmRegistries(npm)
+		if jerr := json.Unmarshal(npm, &all); (err == nil) != (jerr == nil) {
+			t.Fatal(err, jerr)
+		}
+		for _, u := range taken {
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(all)), func(k string) bool { return all[k] == u && strings.HasSuffix(k, "registry") }) {
+				t.Fatalf("%q of %q", u, npm)
+			}
+		}
+		var tables map[string]map[string]map[string]any
+		taken, err = cargoConfig(cargo)
+		if err != nil || toml.Unmarshal(cargo, &tables) != nil {
+			return
+		}
+		want := 0
+		for name, key := range map[string]string{"source": "registry", "registries": "index"} {
+			for _, entry := range tables[name] {
+				if v, ok := entry[key].(string); ok && !slices.Contains(taken, v) {
+					t.Fatalf("%q is not taken of %q", v, cargo)
+				}
+			}
+			want += len(tables[name])
+		}
+		if len(taken) != want {
+			t.Fatalf("%d entries in %q, %q", want, cargo, taken)
+		}
+	})
 }
