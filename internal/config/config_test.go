@@ -1,10 +1,14 @@
 package config
 
 import (
+	"encoding/json"
+	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 
 	"firma/internal/fault"
@@ -250,14 +254,125 @@ func FuzzTOML(f *testing.F) {
 	f.Add([]byte(full))
 	f.Add([]byte("[[run.profiles.a.mounts]]\n[run.profiles.a.mounts.x]\n"))
 	f.Add([]byte("a = [[{b = 1}, {}], []]\n"))
-	f.Fuzz(func(t *testing.T, data []byte) { parsesOrSaysWhy(t, "f.toml", data) })
+	f.Add([]byte("a.\"b c\".d = [ # x\n 'e', \"\\u00e9\\n<&>\u2028\" ]\n[[g]]\nh = -9223372036854775808\n[g.i]\nj = true\n[[g]]\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		parsesOrSaysWhy(t, "f.toml", data)
+		p := problems{path: "f.toml"}
+		root := p.read(data)
+		if root == nil {
+			return
+		}
+		checkPlaces(t, root, data)
+		sameAsYAML(t, root, data)
+	})
+}
+
+// checkPlaces: where a key is said to be, it is, bare or quoted.
+func checkPlaces(t *testing.T, n *node, data []byte) {
+	lines := strings.Split(string(data), "\n")
+	for key, child := range n.table {
+		if at := child.at; at.line > 0 {
+			if at.line > len(lines) || at.column < 1 || at.column > len(lines[at.line-1]) {
+				t.Fatalf("%q is at %+v of %q", key, at, data)
+			}
+			if got := lines[at.line-1][at.column-1:]; !strings.HasPrefix(got, key) && got[0] != '"' && got[0] != '\'' {
+				t.Fatalf("%q is at %+v of %q, where %q is", key, at, data, got)
+			}
+		}
+		checkPlaces(t, child, data)
+	}
+	for _, child := range n.list {
+		checkPlaces(t, child, data)
+	}
+}
+
+// plain is a node's value without its place; false where only TOML has its like, or
+// where JSON writes a float as an integer.
+func plain(n *node) (v any, ok bool) {
+	switch n.kind {
+	case table:
+		m := map[string]any{}
+		for key, child := range n.table {
+			if m[key], ok = plain(child); !ok {
+				return nil, false
+			}
+		}
+		return m, true
+	case list:
+		l := []any{}
+		for _, child := range n.list {
+			v, ok := plain(child)
+			if !ok {
+				return nil, false
+			}
+			l = append(l, v)
+		}
+		return l, true
+	}
+	switch n.value.(type) {
+	case nil, string, bool, int64:
+		return n.value, true
+	}
+	return nil, false
+}
+
+// sameAsYAML: what TOML says is the same as YAML, which JSON is.
+func sameAsYAML(t *testing.T, root *node, data []byte) {
+	want, ok := plain(root)
+	text, err := json.Marshal(want)
+	if !ok || err != nil || tooDeep(text) {
+		return
+	}
+	p := problems{path: "f.yaml"}
+	other := p.read(text)
+	if other == nil {
+		t.Fatalf("%q as %s: %v", data, text, p.fault("x", ""))
+	}
+	if got, _ := plain(other); !reflect.DeepEqual(got, want) {
+		t.Fatalf("%q as %s is %#v, want %#v", data, text, got, want)
+	}
 }
 
 func FuzzYAML(f *testing.F) {
 	f.Add([]byte(fullYAML))
 	f.Add([]byte("a: &b [*b]\n"))
 	f.Add([]byte("? {a: b}\n: c\n"))
-	f.Fuzz(func(t *testing.T, data []byte) { parsesOrSaysWhy(t, "f.yaml", data) })
+	f.Add([]byte("a: 0o17\nb: [0x1F, 1_000, -0, +1, 010]\nc: \"\\x41\\u00e9\"\nd: 'it''s'\ne: |\n  x\n  y\nf: >-\n  x\n  y\n\"g\": yes\nh: ~\ni: null\n1: j\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		parsesOrSaysWhy(t, "f.yaml", data)
+		p := problems{path: "f.yaml"}
+		root := p.read(data)
+		if root == nil || p.fault("x", "") != nil || root.kind != table {
+			return
+		}
+		got, ok := plain(root)
+		want := map[string]any{} // by the library's own decoder
+		if !ok || yaml.Unmarshal(data, &want) != nil || len(root.table) == 0 && len(want) == 0 {
+			return
+		}
+		if g, w := fmt.Sprintf("%#v", got), fmt.Sprintf("%#v", signed(want)); g != w {
+			t.Fatalf("%q is %s, decoded %s", data, g, w)
+		}
+	})
+}
+
+// signed has the decoder's numbers as nodes have them.
+func signed(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, val := range v {
+			v[key] = signed(val)
+		}
+	case []any:
+		for i, val := range v {
+			v[i] = signed(val)
+		}
+	case uint64:
+		return int64(v)
+	case nil:
+		return nil
+	}
+	return v
 }
 
 // parsesOrSaysWhy: any bytes are a configuration or a typed error; what they say
