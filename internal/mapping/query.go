@@ -52,12 +52,13 @@ func (p pair) fit(query, separators string) fit {
 		var item string
 		item, query = cutAny(query, separators)
 		name, v, _ := strings.Cut(item, "=")
-		if !equalDecoded(name, p.name, ' ', true) {
+		space, plus := equalDecoded(name, p.name, ' ', true), equalDecoded(name, p.name, '+', true)
+		if !space && !plus {
 			continue
 		}
 		found++
 		value = p.fitValue(v)
-		if !equalDecoded(name, p.name, ' ', false) {
+		if !space || !plus || !equalDecoded(name, p.name, ' ', false) {
 			value = maybe
 		}
 	}
