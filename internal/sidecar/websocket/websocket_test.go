@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -257,7 +256,8 @@ func asGorilla(t *testing.T, in []byte, from Side) error {
 			}
 			return append([]byte("HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "+Accept(r.Header.Get("Sec-WebSocket-Key"))+"\r\n\r\n"), in...)
 		}}
-		c, _, err = gorilla.NewClient(nc, &url.URL{Scheme: "ws", Host: "a.test"}, nil, 0, 0)
+		d := gorilla.Dialer{NetDial: func(string, string) (net.Conn, error) { return nc, nil }}
+		c, _, err = d.Dial("ws://a.test", nil)
 	}
 	if err != nil {
 		t.Fatal(err)
