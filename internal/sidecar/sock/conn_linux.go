@@ -21,7 +21,7 @@ type Conn struct {
 
 	mu      sync.Mutex // guards the rest, but for the turns
 	in, out side
-	more    bool   // the last read filled its buffer
+	more    bool   // guarded by in's turn: there may be bytes that are not announced again
 	seen    uint32 // events that stay true: the peer's end, a failure, urgent data
 	loop    *loop  // watches it; nil: nothing had to be waited for yet
 	place   place
@@ -40,13 +40,13 @@ func newConn(fd int, peer netip.AddrPort) *Conn {
 func (c *Conn) Read(b []byte) (int, error) {
 	c.in.turn.Lock()
 	defer c.in.turn.Unlock()
+	if len(b) == 0 && !c.isShut() {
+		return 0, nil // late or not
+	}
 	if err := c.begin(&c.in); err != nil {
 		return 0, c.failed("read", err)
 	}
 	defer c.end()
-	if len(b) == 0 {
-		return 0, nil
-	}
 	for {
 		n, err := Recv(c.fd, b)
 		switch {
@@ -59,7 +59,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 		case err != nil:
 			return 0, c.failed("read", err)
 		}
-		c.more = n == len(b)
+		// A read that stops short took everything, but where descriptors are passed along
+		// with bytes (unix(7)), which are dropped: it stops behind each of them.
+		c.more = n == len(b) || !c.peer.IsValid()
 		if n == 0 {
 			return 0, io.EOF
 		}
@@ -186,15 +188,16 @@ func (c *Conn) end() {
 
 // LocalAddr implements net.Conn.
 func (c *Conn) LocalAddr() net.Addr {
+	if !c.peer.IsValid() {
+		return netAddr(invalid)
+	}
 	if fd, ok := c.Use(); ok {
 		defer c.Done()
-		if c.peer.IsValid() {
-			if a, err := name(unix.SYS_GETSOCKNAME, fd); err == nil {
-				return netAddr(a)
-			}
+		if a, err := name(unix.SYS_GETSOCKNAME, fd); err == nil {
+			return netAddr(a)
 		}
 	}
-	return netAddr(netip.AddrPort{})
+	return &net.TCPAddr{} // it was closed
 }
 
 // RemoteAddr implements net.Conn.
@@ -270,6 +273,8 @@ func (c *Conn) until(op string, s *side, f func(fd uintptr) bool) error {
 			return c.failed(op, err)
 		}
 	}
-	c.more = true // what it did is not known
+	if s == &c.in {
+		c.more = true // what it did is not known
+	}
 	return nil
 }

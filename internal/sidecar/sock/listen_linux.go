@@ -1,7 +1,6 @@
 package sock
 
 import (
-	"errors"
 	"net"
 	"os"
 	"syscall"
@@ -68,10 +67,9 @@ func (l *listener) Accept() (net.Conn, error) {
 			}
 		}
 	})
-	if errors.Is(err, os.ErrClosed) {
+	if err != nil { // in the words of files
 		err = net.ErrClosed
-	}
-	if err == nil && errno != 0 {
+	} else if errno != 0 {
 		err = os.NewSyscallError("accept4", errno)
 	}
 	if err != nil {

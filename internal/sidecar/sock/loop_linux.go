@@ -2,6 +2,7 @@ package sock
 
 import (
 	"errors"
+	"net"
 	"os"
 	"runtime"
 	"sync"
@@ -122,22 +123,27 @@ func (c *Conn) control(op int) error {
 }
 
 // Give has t told of what happens to c from now on, and of what has happened and
-// nobody has read yet. Nothing may wait for c then. It is not taken back.
+// nobody has read yet. Nobody may read from c then; what is written may wait as before.
+// It is not taken back, unless there is an error.
 func (c *Conn) Give(t Taker, at int) error {
 	if !c.enter() {
-		return c.failed("give", unix.EBADF)
+		return c.failed("give", net.ErrClosed)
 	}
 	defer c.end()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.taker, c.at = t, at
+	var err error
 	switch {
 	case c.loop == nil:
-		return c.watch()
+		err = c.watch()
 	case c.in.ready || c.more || c.seen != 0:
-		return c.control(unix.EPOLL_CTL_MOD) // reports again
+		err = c.control(unix.EPOLL_CTL_MOD) // reports again
 	}
-	return nil
+	if err != nil {
+		c.taker = nil // it is still its user's, who may wait for it
+	}
+	return err
 }
 
 const (
@@ -148,16 +154,17 @@ const (
 
 // happened notes what epoll reported, and returns who wants a turn for it.
 func (c *Conn) happened(events uint32) (Taker, int) {
-	c.mu.Lock()
-	c.seen |= events & lasting
-	if t, at := c.taker, c.at; t != nil {
-		c.mu.Unlock()
-		if t.Event(at, events) {
-			return t, at
-		}
+	t, at := c.note(events)
+	if t == nil || !t.Event(at, events) { // which has a lock of its own
 		return nil, 0
 	}
+	return t, at
+}
+
+func (c *Conn) note(events uint32) (Taker, int) {
+	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.seen |= events & lasting
 	if events&readable != 0 {
 		c.in.ready = true
 		c.in.wake.Broadcast()
@@ -166,7 +173,7 @@ func (c *Conn) happened(events uint32) (Taker, int) {
 		c.out.ready = true
 		c.out.wake.Broadcast()
 	}
-	return nil, 0
+	return c.taker, c.at
 }
 
 // add gives c a place.

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// These calls never block, so the scheduler need not be told of them: with that, its
-// watchdog would take the processor away from each that moves much.
+// These calls never block, but for epollCtl, so the scheduler need not be told of them:
+// with that, its watchdog would take the processor away from each that moves much.
 
 // Peek is Recv that leaves what it read where it is.
 func Peek(fd int, b []byte) (int, error) { return bytesOf(unix.SYS_RECVFROM, fd, b, unix.MSG_PEEK) }
@@ -49,8 +49,10 @@ func epollWait(fd int, events []unix.EpollEvent) (int, error) {
 	}
 }
 
+// epollCtl may wait, for a lock that all processes share: what is added to is watched
+// itself, and the kernel looks for circles then.
 func epollCtl(fd, op, of int, e *unix.EpollEvent) error {
-	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(fd), uintptr(op), uintptr(of), uintptr(unsafe.Pointer(e)), 0, 0)
+	_, _, errno := unix.Syscall6(unix.SYS_EPOLL_CTL, uintptr(fd), uintptr(op), uintptr(of), uintptr(unsafe.Pointer(e)), 0, 0)
 	_, err := result(0, errno)
 	return err
 }
@@ -67,6 +69,13 @@ func option(fd, level, name int) (int32, error) {
 	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name), uintptr(unsafe.Pointer(&value)), uintptr(unsafe.Pointer(&size)), 0)
 	_, err := result(0, errno)
 	return value, err
+}
+
+// unread reports whether there are bytes to read before urgent data.
+func unread(fd int) bool {
+	var n int32
+	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCINQ, uintptr(unsafe.Pointer(&n)))
+	return errno == 0 && n > 0
 }
 
 func result(n uintptr, errno unix.Errno) (int, error) {

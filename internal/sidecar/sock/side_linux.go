@@ -85,14 +85,15 @@ func (c *Conn) AwaitRead() error {
 	}
 	defer c.end()
 	c.mu.Lock()
-	at := c.more || c.seen != 0 // and it may not be announced again
+	at := c.seen != 0
 	c.mu.Unlock()
-	if at {
+	if at || c.more && unread(c.fd) {
 		return nil
 	}
 	if err := c.wait(&c.in); err != nil {
 		return c.failed("read", err)
 	}
+	c.more = true // until it is read
 	return nil
 }
 
