@@ -10,6 +10,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -22,7 +23,8 @@ import (
 
 // world is a pair and what is at its two far ends.
 type world struct {
-	agent, origin socket // the far ends
+	agent, origin socket     // the far ends
+	client        *sock.Conn // of the pair, what agent is connected to
 	pair          *carry.Pair
 	done          chan error
 }
@@ -64,7 +66,7 @@ func begin(t testing.TB, network string) *world {
 	w := &world{done: make(chan error, 2)}
 	client, agent := connected(t, network)
 	upstream, origin := connected(t, "tcp")
-	w.agent, w.origin = agent, origin
+	w.agent, w.origin, w.client = agent, origin, client.(*sock.Conn)
 	w.pair = carry.New(client, upstream, nil, func(err error) { w.done <- err })
 	if w.pair == nil {
 		t.Fatal("two sockets make no pair")
@@ -148,6 +150,20 @@ func TestEndedEarly(t *testing.T) {
 	if err := w.over(t); err != nil {
 		t.Error(err)
 	}
+}
+
+// A local client may pass descriptors along, behind each of which a read stops: they
+// are dropped, and what is said is carried to its end.
+func TestPassedDescriptors(t *testing.T) {
+	w := begin(t, "unix")
+	const messages = 50
+	for range messages {
+		if _, _, err := w.agent.(*net.UnixConn).WriteMsgUnix([]byte("x"), syscall.UnixRights(0), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.pair.Send()
+	expect(t, w.origin, strings.Repeat("x", messages))
 }
 
 func TestFailures(t *testing.T) {

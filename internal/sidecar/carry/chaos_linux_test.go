@@ -8,7 +8,9 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // TestChaos ends pairs in every way at every time, many at once. Whatever arrives
@@ -32,13 +34,24 @@ func (w *world) torment(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	var wg sync.WaitGroup
 	var got [2]int64
+	begun := make(chan int64, 2) // where each stream begins that is carried
 	for i, way := range [...][2]socket{{w.agent, w.origin}, {w.origin, w.agent}} {
 		stream := seed<<1 | uint64(i)
 		n, manner, slow := rng.IntN(1<<(4+rng.IntN(18))), rng.IntN(6), rng.IntN(3) == 0
 		wg.Go(func() { speak(way[0], stream, n, manner) })
-		wg.Go(func() { got[i] = listen(t, way[1], stream, slow) })
+		wg.Go(func() {
+			from := int64(0)
+			if i == 0 {
+				from = <-begun
+			}
+			got[i] = listen(t, way[1], stream, from, slow)
+		})
 	}
-	wg.Go(func() { w.pair.Send() })
+	taste := rand.New(rand.NewPCG(seed, 3))
+	wg.Go(func() {
+		begun <- w.taste(t, seed<<1, taste)
+		w.pair.Send()
+	})
 	if rng.IntN(3) == 0 {
 		for range 2 {
 			wg.Go(func() { w.pair.Cut(errors.ErrUnsupported) })
@@ -56,6 +69,29 @@ func (w *world) torment(t *testing.T, seed uint64) {
 	}
 }
 
+// taste reads some of what the client begins with, as whoever judges it does, and
+// returns how much. It may leave something that was waited for.
+func (w *world) taste(t *testing.T, stream uint64, rng *rand.Rand) (n int64) {
+	_ = w.client.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
+	defer w.client.SetReadDeadline(time.Time{})
+	b := make([]byte, 1+rng.IntN(8<<10))
+	for range rng.IntN(4) {
+		if rng.IntN(2) == 0 && w.client.AwaitRead() != nil || rng.IntN(2) == 0 {
+			return n
+		}
+		m, err := w.client.Read(b)
+		for i := range b[:m] {
+			if b[i] != content(stream, int(n)+i) {
+				t.Errorf("stream %d: byte %d is not what was sent", stream, int(n)+i)
+			}
+		}
+		if n += int64(m); err != nil {
+			return n
+		}
+	}
+	return n
+}
+
 // speak sends n bytes of a stream, and ends that in some manner.
 func speak(c socket, stream uint64, n, manner int) {
 	rng := rand.New(rand.NewPCG(stream, 1))
@@ -64,7 +100,12 @@ func speak(c socket, stream uint64, n, manner int) {
 		for i := range b {
 			b[i] = content(stream, at+i)
 		}
-		m, err := c.Write(b)
+		m, err := 0, error(nil)
+		if local, ok := c.(*net.UnixConn); ok && rng.IntN(4) == 0 {
+			m, _, err = local.WriteMsgUnix(b[:min(len(b), 4<<10)], syscall.UnixRights(0), nil)
+		} else {
+			m, err = c.Write(b)
+		}
 		if at += m; err != nil {
 			return
 		}
@@ -82,8 +123,8 @@ func speak(c socket, stream uint64, n, manner int) {
 	}
 }
 
-// listen returns how much of the stream arrived.
-func listen(t *testing.T, c socket, stream uint64, slow bool) (n int64) {
+// listen returns how much of the stream arrived, which begins somewhere.
+func listen(t *testing.T, c socket, stream uint64, from int64, slow bool) (n int64) {
 	rng := rand.New(rand.NewPCG(stream, 2))
 	b := make([]byte, 64<<10)
 	for {
@@ -93,8 +134,8 @@ func listen(t *testing.T, c socket, stream uint64, slow bool) (n int64) {
 		}
 		m, err := c.Read(b[:most])
 		for i := range b[:m] {
-			if b[i] != content(stream, int(n)+i) {
-				t.Errorf("stream %d: byte %d is not what was sent", stream, int(n)+i)
+			if b[i] != content(stream, int(from+n)+i) {
+				t.Errorf("stream %d: byte %d is not what was sent", stream, int(from+n)+i)
 				return n
 			}
 		}

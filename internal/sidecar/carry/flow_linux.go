@@ -72,8 +72,8 @@ func (p *Pair) copy(from int, buf *sock.Buffer) {
 	}
 	// A read that did not fill the buffer took everything (epoll(7)); what comes
 	// now is a new event. But the end may have been announced already, and a read
-	// stops at urgent data.
-	if e := &p.ends[from]; f.n < size && !e.gone && !e.urgent {
+	// stops at urgent data and at descriptors.
+	if e := &p.ends[from]; f.n < size && !e.gone && !e.urgent && !e.local {
 		f.ready = false
 	}
 	f.bulk = f.n >= spliceFrom

@@ -42,6 +42,8 @@ type end struct {
 	// urgent: its peer has sent urgent data. A read stops there, and a splice takes
 	// it for nothing, or for the end.
 	urgent bool
+	// local: a unix socket. A read stops where descriptors are passed.
+	local bool
 }
 
 // operation does something with the descriptor of an end.
@@ -61,6 +63,7 @@ func New(cl, up net.Conn, memory *allowance.Bytes, done func(failure error)) *Pa
 	p := &Pair{done: done}
 	p.ends[client].conn, p.ends[upstream].conn = from, to
 	for i := range p.flows {
+		p.ends[i].local = p.ends[i].conn.RemoteAddr().Network() == "unix"
 		p.flows[i].held = memory.Claim()
 	}
 	return p
