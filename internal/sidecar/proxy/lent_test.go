@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -136,6 +137,34 @@ func TestOpeningUnderOthersDeadline(t *testing.T) {
 	if o.look(far, time.Second) == "" {
 		t.Error("a ClientHello for another name passes")
 	}
+}
+
+// TestOpeningUnreadable: an opening that could not be read, since descriptors or memory
+// ran out for a moment, is not carried unjudged when they are there again.
+func TestOpeningUnreadable(t *testing.T) {
+	for _, cause := range []error{syscall.ENOSPC, syscall.EMFILE, syscall.ENOMEM, io.ErrNoProgress} {
+		near, far := tcpPair(t)
+		io.WriteString(near, helloBytes(t, nil))
+		short := &failsOnce{Conn: far, err: cause}
+		o := newOpening(&intent.Call{Host: "api.example.net", Port: 443}, 0, http1.NewReader(short), false)
+		if o.look(short, time.Second) == "" {
+			t.Errorf("%v: a ClientHello for another name passes", cause)
+		}
+	}
+}
+
+// failsOnce is a connection whose first read fails.
+type failsOnce struct {
+	net.Conn
+	err error
+}
+
+func (f *failsOnce) Read(b []byte) (int, error) {
+	if err := f.err; err != nil {
+		f.err = nil
+		return 0, err
+	}
+	return f.Conn.Read(b)
 }
 
 // TestTunnelChaos ends tunnels in every way in every phase: each that was allowed

@@ -68,10 +68,13 @@ func (o *opening) look(client net.Conn, patience time.Duration) string {
 			_ = w.AwaitRead() // Fill tells why
 		}
 		// What a deadline of others kept from being read must not be carried unread.
-		if err := o.in.Fill(); isTimeout(err) {
+		switch err := o.in.Fill(); {
+		case isTimeout(err):
 			return lateHello
-		} else if err != nil {
+		case isGone(err):
 			return ""
+		case err != nil: // what is still to come, too: descriptors or memory may have run out
+			return unreadable
 		}
 	}
 	client.SetReadDeadline(time.Now().Add(patience))
@@ -131,7 +134,8 @@ func (o *opening) late(err error) string {
 }
 
 const (
-	lateHello = "the ClientHello did not arrive in time"
+	lateHello  = "the ClientHello did not arrive in time"
+	unreadable = "what the client begins with could not be read"
 	// cutMeanwhile is no refusal: the tunnel has been ended by others.
 	cutMeanwhile = "cut meanwhile"
 )
