@@ -25,10 +25,9 @@ type Server struct {
 	stop     chan struct{} // closed when draining starts
 	once     sync.Once
 
-	mu     sync.Mutex
-	conns  map[*conn]struct{}
-	closed bool // Drain lost its patience
-	wg     sync.WaitGroup
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+	wg    sync.WaitGroup
 }
 
 // Serve accepts connections from ln, which it owns, until ctx is done or Drain
@@ -81,7 +80,11 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, origin func(net.Con
 func (s *Server) take(ctx context.Context, nc net.Conn, origin func(net.Conn) (string, uint16, error), wg *sync.WaitGroup) {
 	c := newConn(ctx, s, nc, wg)
 	c.origin = origin
-	s.add(c)
+	if !s.add(c) {
+		nc.Close()
+		<-s.slots
+		return
+	}
 	if ctx.Err() != nil {
 		c.cut() // the cut at the end of ctx may have missed it
 	}
@@ -139,15 +142,17 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (s *Server) add(c *conn) {
+// add counts c; false: Drain, which counts on there being no more, has begun.
+func (s *Server) add(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.draining.Load() {
+		return false
+	}
 	s.wg.Add(1)
 	c.served.Add(1)
 	s.conns[c] = struct{}{}
-	if s.closed {
-		c.cut()
-	}
+	return true
 }
 
 // serving runs the goroutines of all servers' connections.
@@ -206,7 +211,7 @@ func (s *Server) cut(match func(*conn) bool) {
 func (s *Server) Drain(ctx context.Context) error {
 	s.draining.Store(true)
 	s.once.Do(func() { close(s.stop) })
-	s.mu.Lock()
+	s.mu.Lock() // from here on none is added
 	for c := range s.conns {
 		c.wakeIdle()
 	}
@@ -224,9 +229,6 @@ func (s *Server) Drain(ctx context.Context) error {
 	case <-gone:
 	case <-ctx.Done():
 		err = ctx.Err()
-		s.mu.Lock()
-		s.closed = true
-		s.mu.Unlock()
 		s.cut(func(*conn) bool { return true })
 		<-gone
 	}

@@ -116,6 +116,59 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// What is accepted after all have gone is nobody's: Drain has returned, and the session
+// may be closed.
+func TestAcceptedAfterDrain(t *testing.T) {
+	e := &enforcer{own: "db.example.com:5432"}
+	s, err := New(Config{Enforcer: e, Dialer: dialFunc(func(context.Context, string, uint16) (net.Conn, error) {
+		return nil, errors.New("dialled")
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := &late{conns: make(chan net.Conn), accepting: make(chan struct{}, 1)}
+	done := make(chan error, 1)
+	go func() {
+		done <- s.ServeStreams(context.Background(), ln, func(net.Conn) (string, uint16, error) { return "db.example.com", 5432, nil })
+	}()
+	receive(t, ln.accepting)
+	if err := s.Drain(context.Background()); err != nil {
+		t.Error(err)
+	}
+	near, far := net.Pipe()
+	ln.conns <- near
+	close(ln.conns)
+	if _, err := far.Read(make([]byte, 1)); err != io.EOF {
+		t.Error(err)
+	}
+	if err := receive(t, done); err != nil {
+		t.Error(err)
+	}
+	if log := e.take(); len(log) != 0 {
+		t.Errorf("judged after the end: %q", log)
+	}
+}
+
+// late is a listener that has accepted before it is closed.
+type late struct {
+	net.Listener
+	conns     chan net.Conn
+	accepting chan struct{}
+}
+
+func (l *late) Accept() (net.Conn, error) {
+	select {
+	case l.accepting <- struct{}{}:
+	default:
+	}
+	if c, ok := <-l.conns; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (l *late) Close() error { return nil }
+
 func TestDrainLosesPatience(t *testing.T) {
 	addr, _ := listen(t, func(c *net.TCPConn, r *bufio.Reader) { io.Copy(c, r) })
 	s, proxy, done := serve(t, Config{Enforcer: &enforcer{}, Dialer: dialTo(addr)})
