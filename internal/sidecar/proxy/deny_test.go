@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -64,6 +65,10 @@ func TestDenialBodies(t *testing.T) {
 				}
 				if diff := cmp.Diff(tt.want, got); diff != "" {
 					t.Error(diff)
+				}
+				// The body of an answer to CONNECT is what most clients throw away.
+				if told := fmt.Sprintf("%s (firma: %s", tt.status, got["reason"]); strings.HasPrefix(head, told) != strings.HasPrefix(wire, "CONNECT") {
+					t.Error(head)
 				}
 				if !strings.Contains(head, tt.header) || !strings.Contains(head, "Content-Type: application/json\r\n") || strings.Contains(head, "X: y") {
 					t.Error(head)

@@ -312,6 +312,7 @@ func (c *rawClient) response() (status, head, body string) {
 		c.t.Fatalf("response head %q: %v", head, err)
 	}
 	status, _, _ = strings.Cut(head, "\r\n")
+	status, _, _ = strings.Cut(status, " (firma: ") // TestDenialBodies
 	var n int
 	if _, rest, found := strings.Cut(head, "Content-Length: "); found {
 		fmt.Sscanf(rest, "%d", &n)

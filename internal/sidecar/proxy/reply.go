@@ -55,6 +55,9 @@ func (c *conn) abort(d verdict.Decision, code verdict.Reason, detail string, aga
 
 func (c *conn) reply(d verdict.Decision, again bool) bool {
 	status, reason := refusal.Status(d)
+	if c.call.Method == "CONNECT" {
+		reason = refusal.Phrase(d)
+	}
 	body := refusal.Body(d)
 	again = again && c.req.KeepAlive && !c.srv.draining.Load()
 	b := appendStatus(c.out.bytes(), status, reason)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -66,6 +67,27 @@ func Status(d verdict.Decision) (code int, text string) {
 		return 503, "Service Unavailable"
 	}
 	return 403, "Forbidden"
+}
+
+// maxPhrase is what a phrase may tell of a reason, in bytes.
+const maxPhrase = 200
+
+// Phrase is Status's text with the reason of a settled decision, for the status line
+// of an answer to CONNECT: most clients throw the body away, and Go's, Python's and
+// Java's tell their user this line.
+func Phrase(d verdict.Decision) string {
+	_, text := Status(d)
+	why := string(d.Reason)
+	if d.Detail != "" {
+		why += ": " + d.Detail
+	}
+	why = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, why)
+	return text + " (firma: " + why[:min(len(why), maxPhrase)] + ")"
 }
 
 // Event returns the value of X-Firma-Event, or "" if there is none to send.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,6 +78,23 @@ func TestOfDial(t *testing.T) {
 	} {
 		if got, _ := OfDial(tt.err); got != tt.want || IsAbort(got) != tt.abort {
 			t.Errorf("%v: %s", tt.err, got)
+		}
+	}
+}
+
+func TestPhrase(t *testing.T) {
+	for _, tt := range []struct {
+		d    verdict.Decision
+		want string
+	}{
+		{verdict.Decision{Outcome: verdict.Deny, Reason: verdict.UnclassifiedIntent, Detail: "no mapping rule covers a.test"}, "Forbidden (firma: UnclassifiedIntent: no mapping rule covers a.test)"},
+		{verdict.Decision{Outcome: verdict.Deny, Reason: verdict.PolicyDenied}, "Forbidden (firma: PolicyDenied)"},
+		{verdict.Decision{Outcome: verdict.Abort, Reason: verdict.ConnectorTimeout, Detail: "x"}, "Gateway Timeout (firma: CONNECTOR_TIMEOUT: x)"},
+		{verdict.Decision{Outcome: verdict.Deny, Reason: verdict.PolicyDenied, Detail: "a\r\nX: é\x00\xff"}, "Forbidden (firma: PolicyDenied: a??X: ???)"},
+		{verdict.Decision{Outcome: verdict.Deny, Reason: verdict.PolicyDenied, Detail: strings.Repeat("a", 500)}, "Forbidden (firma: PolicyDenied: " + strings.Repeat("a", 186) + ")"},
+	} {
+		if got := Phrase(tt.d); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
 		}
 	}
 }
