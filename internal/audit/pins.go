@@ -68,7 +68,7 @@ func loadPins(cs *checkpoints, o *VerifyOptions) {
 func loadPin(path string, cs *checkpoints) (c Checkpoint, kind string, err error) {
 	f, err := openSnapshot(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return c, ProblemCheckpointMissing, errors.New("there is none")
+		return c, ProblemCheckpointMissing, errors.New("there is none; if the log was written with another state directory, name that one (--state-dir)")
 	}
 	if err != nil {
 		return c, ProblemCheckpointMissing, err
