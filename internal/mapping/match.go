@@ -109,7 +109,7 @@ func combine(a *rule, ca Coverage, b *rule, cb Coverage) (*rule, Coverage) {
 }
 
 func (t *Table) lookup(c *intent.Call, method, path string) (*rule, Coverage) {
-	if !mappable(method) || path == "" {
+	if !Mappable(method) || path == "" {
 		return nil, Refused
 	}
 	f := finder{method: method, query: c.RawQuery}

@@ -105,18 +105,18 @@ func (c *rule) settleAccepts() *fieldError {
 }
 
 func checkMethod(m string) string {
-	if m == "" || m == "CONNECT" || mappable(m) {
+	if m == "" || m == "CONNECT" || Mappable(m) {
 		return ""
 	}
-	if up := strings.ToUpper(m); up == "CONNECT" || mappable(up) {
+	if up := strings.ToUpper(m); up == "CONNECT" || Mappable(up) {
 		return "methods are upper case: write " + up
 	}
 	return "the method is none of GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS and CONNECT; leave it out for any method"
 }
 
-// mappable reports the methods that rules speak of. TRACE is not among them: the
+// Mappable reports the methods that rules speak of. TRACE is not among them: the
 // reply shows the request's headers, injected credentials included.
-func mappable(m string) bool {
+func Mappable(m string) bool {
 	switch m {
 	case "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS":
 		return true

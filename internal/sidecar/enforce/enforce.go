@@ -131,7 +131,7 @@ func (e *Enforcer) judge(ctx context.Context, j *judgement) {
 		e.unmapped(j)
 		return
 	default:
-		j.deny(verdict.UnclassifiedIntent, "the call can't be classified: its method or query has no one meaning")
+		j.deny(verdict.UnclassifiedIntent, unreadable(c))
 		return
 	}
 	class := classOf(c, rule.ActionClass)
@@ -149,6 +149,20 @@ func (e *Enforcer) judge(ctx context.Context, j *judgement) {
 		return
 	}
 	e.stage2(j, class)
+}
+
+// What is said of calls that are refused whatever the configuration says of unmapped
+// ones. No rule and no --allow helps against the first.
+const (
+	noMethod = "its method is one that no rule can cover: rules speak of GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS and CONNECT"
+	twoWays  = "servers may read its method, path or query in more ways than one, and no rule covers one of them"
+)
+
+func unreadable(c *intent.Call) string {
+	if c.Method == "CONNECT" || mapping.Mappable(c.Method) && !slices.ContainsFunc(mapping.OtherMethods(c), func(m string) bool { return !mapping.Mappable(m) }) {
+		return twoWays
+	}
+	return noMethod
 }
 
 func (e *Enforcer) unmapped(j *judgement) {

@@ -269,6 +269,24 @@ func TestPassthroughIsForUnmappedOnly(t *testing.T) {
 	}
 }
 
+// TestUnreadable: what no rule can help against is not said to want one.
+func TestUnreadable(t *testing.T) {
+	e := newScene(t).enforcer(t, true)
+	for _, c := range []struct{ method, target, detail, fix string }{
+		{"PROPFIND", "http://a.test/", noMethod, ""},
+		{"TRACE", "http://a.test/", noMethod, ""},
+		{"GET", "http://b.test/", "no mapping rule covers b.test", "firma run --allow b.test"},
+	} {
+		d := e.Enforce(context.Background(), call(t, c.method, c.target))
+		if d.Reason != verdict.UnclassifiedIntent || d.Detail != c.detail || (d.Hint == "") != (c.fix == "") {
+			t.Errorf("%s %s: %+v", c.method, c.target, d)
+		}
+		if got := newTally(false).fix("b.test", d); got != c.fix {
+			t.Errorf("%s %s: fix %q, want %q", c.method, c.target, got, c.fix)
+		}
+	}
+}
+
 // TestAdmit: a stream that is looked into needs a rule for its destination and
 // nothing more; who may be contacted before a call is what some call could reach.
 func TestAdmit(t *testing.T) {

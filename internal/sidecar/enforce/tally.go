@@ -120,6 +120,9 @@ func word(d verdict.Decision) string {
 func (t *Tally) fix(destination string, d verdict.Decision) string {
 	switch d.Reason {
 	case verdict.UnclassifiedIntent:
+		if d.Detail == noMethod {
+			return ""
+		}
 		return t.allow(destination)
 	case verdict.NameNotRoutable:
 		return t.allowName(strings.TrimPrefix(destination, "dns:"))
