@@ -18,7 +18,7 @@ const (
 	KindLaunch   = "launch" // the agent's command, or a refused execution
 	KindRequest  = "request"
 	KindTunnel   = "tunnel"
-	KindStream   = "stream"   // a connection that is looked into; its calls are events of their own
+	KindStream   = "stream"   // a connection that is looked into, or said nothing; its calls are events of their own
 	KindDispatch = "dispatch" // how an allowed call ended
 	KindDNS      = "dns"
 	KindEgress   = "egress" // a destination refused after the decision

@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,14 +14,14 @@ import (
 // the refusal reads as firma's, not as a fault of the network.
 const asked = "200 ok\n403 PolicyDenied\n"
 
-// libraries ask for $1 and then for $2, which is refused, and print a line for each.
-// The first column is the path they ask for; n is how often they do it all, each time
-// in another way.
-var libraries = []struct {
-	name, script string
-	n            int
+// library asks for $1 and then for $2, which is refused, and prints a line for each.
+type library struct {
+	name, script string // name is the path that it asks for
+	n            int    // how often it does it all, each time in another way
 	says         string // each time; "" is asked
-}{
+}
+
+var libraries = []library{
 	{"aiohttp", `/usr/bin/python3 get.py aiohttp $1 $2`, 1, ""},
 	{"urllib3", `/usr/bin/python3 get.py urllib3 $1 $2`, 2, ""},
 	{"pycurl", `/usr/bin/python3 get.py pycurl $1 $2`, 1, ""},
@@ -32,6 +33,11 @@ var libraries = []struct {
 	{"undici-env", `node get.mjs undici-env $1 $2`, 1, ""},
 	{"node-fetch", `node get.mjs fetch $1 $2`, 1, ""},
 	{"node-http2", `node get.mjs http2 $1 $2`, 1, ""},
+	{"bun-fetch", `./bun get.mjs fetch $1 $2`, 1, ""},
+	{"bun-axios", `./bun get.mjs axios $1 $2`, 1, ""},
+	{"bun-http2", `./bun get.mjs http2 $1 $2`, 1, ""},
+	{"deno-fetch", `DENO_NO_UPDATE_CHECK=1 ./deno run -A get.mjs fetch $1 $2`, 1, ""},
+	{"deno-http2", `DENO_NO_UPDATE_CHECK=1 ./deno run -A get.mjs http2 $1 $2`, 1, ""},
 	{"ruby", `ruby get.rb $1 $2`, 1, ""},
 	{"php-curl", `php get.php curl $1 $2`, 1, ""},
 	{"php-stream", `php get.php stream $1 $2`, 1, ""},
@@ -48,35 +54,40 @@ var libraries = []struct {
 		":status: 200\n:status: 403\n\"reason\":\"PolicyDenied\"\n"},
 }
 
-// TestLibraries: HTTP libraries and downloaders that none of us wrote verify what
-// firma shows them without a flag, get what is allowed, and learn why the rest is not.
-// They share one run.
+// TestLibraries: HTTP libraries, runtimes and downloaders that none of us wrote verify
+// what firma shows them without a flag, get what is allowed, and learn why the rest is
+// not. A dozen share a run.
 func TestLibraries(t *testing.T) {
 	everyone(t, func(t *testing.T, s *stage) {
-		s.bring(t, "testdata/clients", append(nodeLibraries(t), "rust/target/debug/get_ureq", "rust/target/debug/get_reqwest")...)
-		var script strings.Builder
-		for _, c := range libraries {
-			script.WriteString("echo '== " + c.name + "'\n(set -- https://trust.test/" + c.name + " https://trust.test/admin/" + c.name + "\n" + c.script + ")\n")
+		s.bring(t, "testdata/clients", slices.Concat(nodeLibraries(t), runtimes(t), []string{"rust/target/debug/get_ureq", "rust/target/debug/get_reqwest"})...)
+		config := s.looks(t, "trust.test", s.origin.TLSAddr().String(), "code.read", "")
+		for some := range slices.Chunk(libraries, 13) {
+			var script strings.Builder
+			for _, c := range some {
+				script.WriteString("echo '== " + c.name + "'\n(set -- https://trust.test/" + c.name + " https://trust.test/admin/" + c.name + "\n" + c.script + ")\n")
+			}
+			p := sh(script.String())
+			p.config = config
+			r := s.run(t, p)
+			said, events := sections(r.out), r.events(t)
+			for _, c := range some {
+				t.Run(c.name, func(t *testing.T) { c.judge(t, said[c.name], events, r.err) })
+			}
+			s.wantSealed(t, r)
 		}
-		p := sh(script.String())
-		p.config = s.looks(t, "trust.test", s.origin.TLSAddr().String(), "code.read", "")
-		r := s.run(t, p)
-		said := sections(r.out)
-		events := r.events(t)
-		for _, c := range libraries {
-			t.Run(c.name, func(t *testing.T) {
-				if c.says == "" {
-					c.says = asked
-				}
-				if want := strings.Repeat(c.says, c.n); said[c.name] != want {
-					t.Errorf("the agent saw %q, want %q\n%s", said[c.name], want, r.err)
-				}
-				wantRecorded(t, events, c.n, allow("trust.test/"+c.name))
-				wantRecorded(t, events, c.n, pattern("request", "DENY", "PolicyDenied", "trust.test/admin/"+c.name))
-			})
-		}
-		s.wantSealed(t, r)
 	})
+}
+
+func (c *library) judge(t *testing.T, said string, events []event, errors string) {
+	want := asked
+	if c.says != "" {
+		want = c.says
+	}
+	if want = strings.Repeat(want, c.n); said != want {
+		t.Errorf("the agent saw %q, want %q\n%s", said, want, errors)
+	}
+	wantRecorded(t, events, c.n, allow("trust.test/"+c.name))
+	wantRecorded(t, events, c.n, pattern("request", "DENY", "PolicyDenied", "trust.test/admin/"+c.name))
 }
 
 // sections are the parts of an output, each after a line "== NAME".
@@ -112,7 +123,21 @@ func (s *stage) bring(t *testing.T, dir string, made ...string) {
 	must(t, s.Account.OwnTree(s.Home))
 }
 
-// nodeLibraries are all of node's clients but the package managers, which are large.
+// runtimes are Bun and Deno.
+func runtimes(t *testing.T) (names []string) {
+	t.Helper()
+	for _, pattern := range []string{"@oven/*/bin/bun", "@deno/*/deno"} {
+		found, _ := filepath.Glob(filepath.Join("../../bin/clients/node/node_modules", pattern))
+		if len(found) != 1 {
+			t.Fatalf("%d programs are %s (make build-clients)", len(found), pattern)
+		}
+		names = append(names, strings.TrimPrefix(found[0], "../../bin/clients/"))
+	}
+	return names
+}
+
+// nodeLibraries are all of node's clients but package managers and runtimes, which are
+// large.
 func nodeLibraries(t *testing.T) (names []string) {
 	t.Helper()
 	all, err := os.ReadDir("../../bin/clients/node/node_modules")
@@ -120,7 +145,7 @@ func nodeLibraries(t *testing.T) (names []string) {
 		t.Fatalf("%v (make build-clients)", err)
 	}
 	for _, e := range all {
-		if n := e.Name(); n != "pnpm" && n != "yarn" && n[0] != '.' {
+		if n := e.Name(); !slices.Contains([]string{"pnpm", "yarn", "@oven", "@deno"}, n) && n[0] != '.' {
 			names = append(names, "node/node_modules/"+n)
 		}
 	}

@@ -32,6 +32,8 @@ go mod init app.test && go get tiny.test/tiny@latest >&2 && go mod download >&2 
 node $project/node_modules/yarn/bin/yarn.js add tiny --silent --no-progress --registry https://npm.test >&2 && node -e 'require("tiny")'`, "hello from a tarball\n", "/tiny/-/tiny-1.0.0.tgz"},
 		{"pnpm", "npm.test", npm(t, "https"), `mkdir app && cd app && echo '{"name":"app","version":"1.0.0"}' > package.json
 node $project/node_modules/pnpm/bin/pnpm.cjs add tiny --silent --registry https://npm.test >&2 && node -e 'require("tiny")'`, "hello from a tarball\n", "/tiny/-/tiny-1.0.0.tgz"},
+		{"bun", "npm.test", npm(t, "https"), `mkdir app && cd app && echo '{"name":"app","version":"1.0.0"}' > package.json
+$project/bun add tiny --silent --registry https://npm.test >&2 && $project/bun -e 'require("tiny")'`, "hello from a tarball\n", "/tiny/-/tiny-1.0.0.tgz"},
 		{"apt", "apt.test", debs(t), apt("http://only.test") + apt("https://apt.test"), "hello from a .deb\nhello from a .deb\n", "/tiny_1.0_all.deb"},
 		{"cargo", "cargo.test", crates(t), cargoFetch, "tiny 1.0.0\n", "/dl/tiny/1.0.0"},
 		{"maven", "maven.test", jars(), mavenExtension, "BUILD SUCCESS\n", "/test/tiny/1.0/tiny-1.0.jar"},
@@ -140,7 +142,7 @@ func TestRegistries(t *testing.T) {
 	goroot, err := exec.Command("go", "env", "GOROOT").Output()
 	must(t, err)
 	everyone(t, func(t *testing.T, s *stage) {
-		s.bring(t, "testdata/clients", "node/node_modules/yarn", "node/node_modules/pnpm")
+		s.bring(t, "testdata/clients", append(runtimes(t), "node/node_modules/yarn", "node/node_modules/pnpm")...)
 		all := registries(t)
 		hosts, fetched := map[string]string{"only.test": serve(t, debs(t))}, map[string]int{"only.test/tiny_1.0_all.deb": 1}
 		script, rules := "project=$PWD\n", rule("only.test", "system.install")

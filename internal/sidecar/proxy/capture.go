@@ -49,9 +49,15 @@ func (c *conn) captured() step {
 }
 
 // leftUnread records a connection that ended before it was clear what it is for: it
-// was made, and somebody may look for it. Nothing of it went anywhere.
+// was made, and somebody may look for it. Nothing of it went anywhere. One that said
+// nothing is no call that could be refused: it is what a client that tries IPv4 and
+// IPv6 at once leaves over.
 func (c *conn) leftUnread() step {
-	if !c.srv.draining.Load() {
+	switch {
+	case c.srv.draining.Load():
+	case len(c.in.Buffered()) == 0:
+		c.srv.cfg.Enforcer.Admit(c.ctx, &c.call)
+	default:
 		c.srv.cfg.Enforcer.Refuse(c.ctx, &c.call, verdict.Decision{}, verdict.MalformedRequest, "the connection ended before it was clear what it is for")
 	}
 	return over

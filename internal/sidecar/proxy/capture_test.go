@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -186,17 +187,22 @@ func expectReset(t *testing.T, addr string) {
 }
 
 // A connection to a port of the web that ends before it is clear what it is for
-// leaves a record and reaches nobody, whatever it began with.
+// leaves a record and reaches nobody, whatever it began with. A refusal is recorded
+// only where something was said.
 func TestCapturedLeft(t *testing.T) {
 	for _, begins := range []string{"", "GE"} {
 		for _, port := range []uint16{80, 443} {
+			want := leftUnread
+			if begins == "" {
+				want = fmt.Sprintf("admit ALLOW api.example.com:%d", port)
+			}
 			w := newIntercepting(t, interceptOptions{plain: true}, answers(ok, nil))
 			c := connectTo(t, w.capturing(t, "api.example.com", port, nil))
 			c.send(begins)
 			c.CloseWrite()
-			w.e.untilLast(t, leftUnread)
+			w.e.untilLast(t, want)
 			log := w.e.take()
-			if len(log) != 1 || log[0] != leftUnread {
+			if len(log) != 1 || log[0] != want {
 				t.Errorf("%q to port %d: %q", begins, port, log)
 			}
 			c.Close()

@@ -1,4 +1,6 @@
 // Asks with one library for each URL, one line each: node get.mjs LIBRARY URL...
+import process from "node:process";
+
 const [library, ...urls] = process.argv.slice(2);
 
 // said prints the status, and the reason where the body says that firma refused.

@@ -1,6 +1,24 @@
 // Talks with one library: node talk.mjs LIBRARY (URL DENIED)...
+import { Buffer } from "node:buffer";
+import process from "node:process";
+
 const [library, ...urls] = process.argv.slice(2);
 const big = Buffer.alloc(5_000_000, "large message "), noise = Buffer.from(Array.from({ length: 70_000 }, (_, i) => (i * i) >> 3));
+
+// standard talks as a browser does, which tells no status of a refusal.
+async function standard(open, url, denied) {
+  const ws = open(url);
+  ws.binaryType = "arraybuffer";
+  await new Promise((done, failed) => { ws.onopen = done; ws.onerror = (e) => failed(e.error ?? e.message); });
+  const answer = (data) => new Promise((done) => { ws.onmessage = (e) => done(e.data); ws.send(data); });
+  console.log("text", await answer("grüße") === "grüße");
+  console.log("binary", Buffer.from(await answer(noise)).equals(noise));
+  console.log("large", await answer(big.toString()) === big.toString());
+  console.log("deflate", ws.extensions.includes("permessage-deflate"));
+  console.log("server's ping", await answer("ping"));
+  await new Promise((done) => { ws.onclose = (e) => { console.log("close", e.code, e.reason); done(); }; ws.send("close"); });
+  await new Promise((done) => { const no = open(denied); no.onopen = () => { console.log("open"); done(); }; no.onerror = () => { console.log("denied"); done(); }; });
+}
 
 const by = {
   async ws(url, denied) {
@@ -24,17 +42,10 @@ const by = {
   async undici(url, denied) {
     const { WebSocket, EnvHttpProxyAgent } = await import("undici");
     const dispatcher = new EnvHttpProxyAgent();
-    const ws = new WebSocket(url, { dispatcher });
-    ws.binaryType = "arraybuffer";
-    await new Promise((done, failed) => { ws.onopen = done; ws.onerror = (e) => failed(e.error); });
-    const answer = (data) => new Promise((done) => { ws.onmessage = (e) => done(e.data); ws.send(data); });
-    console.log("text", await answer("grüße") === "grüße");
-    console.log("binary", Buffer.from(await answer(noise)).equals(noise));
-    console.log("large", await answer(big.toString()) === big.toString());
-    console.log("deflate", ws.extensions.includes("permessage-deflate"));
-    console.log("server's ping", await answer("ping"));
-    await new Promise((done) => { ws.onclose = (e) => { console.log("close", e.code, e.reason); done(); }; ws.send("close"); });
-    await new Promise((done) => { const no = new WebSocket(denied, { dispatcher }); no.onopen = () => { console.log("open"); done(); }; no.onerror = () => { console.log("denied"); done(); }; });
+    await standard((to) => new WebSocket(to, { dispatcher }), url, denied);
+  },
+  async global(url, denied) { // the runtime's own
+    await standard((to) => new WebSocket(to), url, denied);
   },
 };
 while (urls.length) await by[library](...urls.splice(0, 2));
