@@ -64,9 +64,6 @@ func malformed(why string) error { return &Error{why} }
 // protocol does.
 func Begins(b []byte) bool { return recordError(b) == nil }
 
-// FirstByte is what every ClientHello begins with.
-const FirstByte = typeHandshake
-
 // Read returns the facts of the ClientHello that b begins with. With more, b is
 // only the beginning of one. An error is an *Error.
 func Read(b []byte) (h Hello, more bool, err error) {

@@ -82,12 +82,13 @@ func (o *opening) look(client net.Conn, patience time.Duration) string {
 	if o.strict {
 		return o.other()
 	}
-	for len(o.in.Buffered()) < 2 && hello.Begins(o.in.Buffered()) { // one byte is not enough to tell
+	sort := hello.SortOf(o.in.Buffered())
+	for ; sort == hello.Unclear; sort = hello.SortOf(o.in.Buffered()) {
 		if err := o.in.Fill(); err != nil {
 			return o.late(err)
 		}
 	}
-	if !hello.Begins(o.in.Buffered()) {
+	if sort == hello.Foreign {
 		return o.notTLS()
 	}
 	h, err := readHello(o.in)

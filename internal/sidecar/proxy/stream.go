@@ -180,6 +180,12 @@ func mannerOf(b []byte) manner {
 	if hello.Begins(b) {
 		return isTLS
 	}
+	switch hello.SortOf(b) {
+	case hello.Nearly: // which readHello refuses
+		return isTLS
+	case hello.Unclear:
+		return unclear
+	}
 	b = b[:min(len(b), http1.MaxLine)]
 	line := bytes.TrimLeft(b, "\r\n")
 	word := 0 // start of the current one
