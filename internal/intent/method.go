@@ -33,6 +33,29 @@ func KnownMethod(m string) bool {
 	return false
 }
 
+// Repeatable reports whether making the call twice is the same as making it once (RFC
+// 9110, section 9.2.2), whichever method a server takes it for: so it may be sent
+// again where the first attempt may have arrived.
+func (c *Call) Repeatable() bool {
+	switch c.Method {
+	case "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE":
+		return c.Override == "" && !c.asksForMethod()
+	}
+	return false
+}
+
+// asksForMethod reports a query that may ask for another method. Its letters are
+// plain, since it is canonical; more parameters than those that do so match.
+func (c *Call) asksForMethod() bool {
+	const mark = "method"
+	for q := c.RawQuery; len(q) >= len(mark); q = q[1:] {
+		if strings.EqualFold(q[:len(mark)], mark) {
+			return true
+		}
+	}
+	return false
+}
+
 // MethodOverride reports whether a request header of this name can make a server
 // run another method than the request line's. Case does not matter, and what
 // is no letter or digit is the same as "-", because servers that pass headers on as

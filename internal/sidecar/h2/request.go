@@ -27,7 +27,7 @@ func (st *stream) request(d *verdict.Decision) *http.Request {
 		Header: st.header(d),
 		Proto:  "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
-	trace := expect(&httptrace.ClientTrace{Got1xxResponse: st.interim}, call.Method)
+	trace := expect(&httptrace.ClientTrace{Got1xxResponse: st.interim}, asked{call.Method, st.doubtful})
 	switch {
 	case !h.bodyless:
 		req.Body, req.ContentLength = st, h.length
@@ -35,12 +35,24 @@ func (st *stream) request(d *verdict.Decision) *http.Request {
 			req.Header["Expect"] = []string{"100-continue"}
 		}
 		st.announceTrailers(req, d)
-	case call.Override != "":
+	case repeats(call.Method) && !call.Repeatable():
 		// net/http repeats a GET without a body on a new connection if the old one
-		// breaks. What the override makes of it may not be repeated.
+		// breaks. What an override makes of it may not be repeated.
 		req.Body = onceOnly{}
 	}
 	return req.WithContext(httptrace.WithClientTrace(st.ctx, trace))
+}
+
+// doubtful reports whether the request may be answered more than once.
+func (st *stream) doubtful(told bool) bool {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	return st.head.expects && !told || st.begins.LikeRequest()
+}
+
+// repeats is net/http's opinion of a method.
+func repeats(method string) bool {
+	return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "TRACE"
 }
 
 type onceOnly struct{}

@@ -156,7 +156,7 @@ func (x *exchange) upgrade() (*http.Response, io.ReadWriteCloser, error) {
 	key := websocket.NewKey()
 	h["Sec-Websocket-Key"] = []string{key}
 	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
-	ctx := httptrace.WithClientTrace(x.ctx, expect(&httptrace.ClientTrace{}, req.Method))
+	ctx := httptrace.WithClientTrace(x.ctx, expect(&httptrace.ClientTrace{}, asked{method: req.Method}))
 	resp, err := x.c.srv.up.one.RoundTrip(req.WithContext(ctx))
 	if mayBeProtocol(err) && x.ctx.Err() == nil {
 		delete(h, "Sec-Websocket-Key")

@@ -10,6 +10,7 @@ import (
 
 	"firma/internal/intent"
 	"firma/internal/sidecar/allowance"
+	"firma/internal/sidecar/http1"
 	"firma/internal/verdict"
 )
 
@@ -43,6 +44,7 @@ type stream struct {
 	owed     int    // of it, to be given back
 	received int64
 	sent     int64
+	begins   http1.Opening // what was read of the body
 	trailer  []hpack.HeaderField
 	unwanted bool // nobody reads the body any more
 	tooLong  bool // there is more of it than MaxBody
@@ -128,6 +130,7 @@ func (st *stream) Read(p []byte) (int, error) {
 	}
 	if len(st.ahead) > 0 && st.err == nil && !st.unwanted {
 		n := copy(p, st.ahead)
+		st.begins.Add(p[:n])
 		st.ahead = st.ahead[n:]
 		return n, nil
 	}
@@ -146,6 +149,7 @@ func (st *stream) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n := copy(p, st.body[st.at:])
+	st.begins.Add(p[:n])
 	if st.at += n; st.at == len(st.body) {
 		st.body, st.at = st.body[:0], 0
 	}

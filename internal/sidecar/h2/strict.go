@@ -25,8 +25,17 @@ type strict struct {
 	interims int
 	failed   error
 
-	mu     sync.Mutex
-	method string // of the request that was not answered yet, "" for none
+	told bool // to send the body it was announced
+
+	mu    sync.Mutex
+	asked asked // and not answered yet
+}
+
+// asked is what matters of a request for its response; without a method there is
+// none.
+type asked struct {
+	method   string
+	doubtful func(told bool) bool // whether more than one response may come; nil: it is not
 }
 
 // reading is what comes next on a strict connection.
@@ -48,12 +57,12 @@ func strictly(c *tls.Conn) net.Conn {
 	return newStrict(c)
 }
 
-// expect makes the next response that of a request with this method.
-func expect(t *httptrace.ClientTrace, method string) *httptrace.ClientTrace {
+// expect makes the next response the answer to a.
+func expect(t *httptrace.ClientTrace, a asked) *httptrace.ClientTrace {
 	t.GotConn = func(info httptrace.GotConnInfo) {
 		if s, ok := info.Conn.(*strict); ok {
 			s.mu.Lock()
-			s.method = method
+			s.asked = a
 			s.mu.Unlock()
 		}
 	}
@@ -101,7 +110,7 @@ func (s *strict) head() error {
 		}
 	}
 	s.mu.Lock()
-	method := s.method
+	method := s.asked.method
 	s.mu.Unlock()
 	if method == "" {
 		return errors.New("h2: the upstream sent something unasked")
@@ -129,6 +138,9 @@ func (s *strict) begin() error {
 	for _, f := range r.Fields {
 		b = http1.AppendField(b, f.Name, f.Value)
 	}
+	if r.Status >= 200 && r.KeepAlive && s.doubtful() {
+		b = http1.AppendField(b, "Connection", "close")
+	}
 	s.out = append(b, "\r\n"...)
 	switch {
 	case r.Status == 101:
@@ -137,12 +149,22 @@ func (s *strict) begin() error {
 		if s.interims++; s.interims > maxInterims {
 			return &http1.Error{Why: "too many interim responses"}
 		}
+		s.told = s.told || r.Status == 100
 	default:
 		s.body.Reset(s.in, &r.Head)
-		s.state, s.interims = inBody, 0
+		s.state, s.interims, s.told = inBody, 0, false
 		s.settle()
 	}
 	return nil
+}
+
+// doubtful is proxy's word for a connection that must not be kept; net/http is told
+// that the upstream wants to close it.
+func (s *strict) doubtful() bool {
+	s.mu.Lock()
+	a := s.asked
+	s.mu.Unlock()
+	return s.resp.Withheld() || a.doubtful != nil && a.doubtful(s.told)
 }
 
 // settle ends a response that is whole.
@@ -155,7 +177,7 @@ func (s *strict) settle() {
 func (s *strict) ended() {
 	s.state = inHead
 	s.mu.Lock()
-	s.method = ""
+	s.asked = asked{}
 	s.mu.Unlock()
 }
 

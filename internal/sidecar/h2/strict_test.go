@@ -24,7 +24,7 @@ func (s scripted) Read(p []byte) (int, error) { return s.Reader.Read(p) }
 // normal is what net/http gets to read of an upstream's answer to method.
 func normal(said, method string) (string, error) {
 	s := newStrict(scripted{Reader: strings.NewReader(said)})
-	s.method = method
+	s.asked.method = method
 	b, err := io.ReadAll(s)
 	return string(b), err
 }
@@ -41,7 +41,7 @@ func TestStrictResponses(t *testing.T) {
 			t.Errorf("%q: %q, %v; want %q", said, got, err, want)
 		}
 	}
-	if got, err := normal("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n", "HEAD"); !strings.HasSuffix(got, "20\r\n\r\n") || err != nil {
+	if got, err := normal("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n", "HEAD"); !strings.HasSuffix(got, "20\r\nConnection: close\r\n\r\n") || err != nil {
 		t.Errorf("HEAD: %q, %v", got, err)
 	}
 	for _, said := range []string{

@@ -29,6 +29,12 @@ func (r *Reader) Response(p *Response, method string) (bool, error) {
 	return true, p.check(method)
 }
 
+// Withheld reports whether the head announces a body that does not follow it, since
+// none may (HEAD, 204, 304). A server that sends it all the same may do so late.
+func (p *Response) Withheld() bool {
+	return p.Framing == NoBody && p.Status >= 200 && (p.codings > 0 || p.HasLength && p.Length > 0)
+}
+
 func (p *Response) reset() {
 	p.Head.reset()
 	*p = Response{Head: p.Head}

@@ -20,6 +20,7 @@ type client struct {
 	body     *http1.Body
 	up       sink
 	chunked  bool
+	begins   *http1.Opening
 	done     chan struct{}
 	complete atomic.Bool // the whole request was sent, or its last write is under way
 	pumped   atomic.Bool // nothing more will be sent
@@ -31,7 +32,7 @@ type client struct {
 
 // watch starts the goroutine.
 func (x *exchange) watch() {
-	w := &client{c: x.c, u: x.u, body: &x.body, done: make(chan struct{}), chunked: x.c.req.Framing == http1.Chunked}
+	w := &client{c: x.c, u: x.u, body: &x.body, begins: &x.begins, done: make(chan struct{}), chunked: x.c.req.Framing == http1.Chunked}
 	w.up.to, w.up.join = x.u.nc, x.u.key.tls
 	w.complete.Store(x.inline)
 	w.pumped.Store(x.inline)
@@ -78,6 +79,7 @@ func (w *client) pump() error {
 		switch {
 		case p != nil:
 			w.sent.Add(int64(len(p)))
+			w.begins.Add(p)
 			if w.body.Ended() { // the answer may come before the write returns
 				w.complete.Store(true)
 			}

@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"firma/internal/sidecar/http1"
+	"firma/internal/sidecar/websocket"
 )
 
 // compose builds the request message, with as much of the body as is buffered.
@@ -17,7 +18,8 @@ func (x *exchange) compose() error {
 	case http1.Chunked:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	}
-	if x.socket = c.wantsSocket(); x.socket {
+	if key := c.socketKey(); key != nil {
+		x.socket, x.accept = true, websocket.Accept(string(key))
 		b = append(b, "Connection: Upgrade\r\nUpgrade: websocket\r\n"...)
 	}
 	head := len(b)
@@ -55,6 +57,7 @@ func (x *exchange) appendBody(b []byte) ([]byte, error) {
 			return b, err
 		}
 		x.res.RequestBytes += int64(len(p))
+		x.begins.Add(p)
 		if chunked {
 			b = append(append(http1.AppendChunkSize(b, len(p)), p...), crlf...)
 		} else {
@@ -64,10 +67,22 @@ func (x *exchange) appendBody(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// wantsSocket reports whether the request asks for a WebSocket (RFC 6455); Java's
-// says that its body is empty. Every other upgrade, h2c above all, is dropped: it
-// would change protocols under the feet of whoever judged the request.
-func (c *conn) wantsSocket() bool {
+// socketKey returns the key of a request for a WebSocket (RFC 6455), nil for every
+// other; Java's says that its body is empty. Every other upgrade, h2c above all, is
+// dropped: it would change protocols under the feet of whoever judged the request.
+func (c *conn) socketKey() (key []byte) {
 	empty := c.req.Framing == http1.NoBody || c.req.Framing == http1.Length && c.req.Length == 0
-	return c.call.Method == "GET" && c.req.Minor == 1 && empty && http1.EqualFold(c.req.Upgrade, "websocket")
+	if c.call.Method != "GET" || c.req.Minor != 1 || !empty || !http1.EqualFold(c.req.Upgrade, "websocket") {
+		return nil
+	}
+	for _, f := range c.req.Fields {
+		if !http1.EqualFold(f.Name, "sec-websocket-key") {
+			continue
+		}
+		if key != nil || len(f.Value) == 0 {
+			return nil
+		}
+		key = f.Value
+	}
+	return key
 }

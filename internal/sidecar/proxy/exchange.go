@@ -34,7 +34,10 @@ type exchange struct {
 	msg     []byte     // the request, up to where it is not buffered yet
 	inline  bool       // msg is the whole request
 	socket  bool       // the request asks for a WebSocket
+	accept  string     // what shows that the upstream means it
 	expects bool       // the client waits for 100 Continue
+	told    bool       // and got it
+	begins  http1.Opening
 
 	start   time.Time
 	armed   bool  // the read deadline is a timeout, not watchAfter
@@ -186,6 +189,7 @@ func (x *exchange) head() error {
 		if interim++; interim > maxInterim {
 			return &http1.Error{Why: "too many interim responses"}
 		}
+		x.told = x.told || x.resp.Status == 100
 		if err := x.interim(); err != nil {
 			return err
 		}
@@ -219,13 +223,5 @@ func (x *exchange) again(err error) bool {
 	if errors.As(err, &send) && send.n == 0 {
 		return true
 	}
-	return x.inline && isGone(err) && x.c.call.Override == "" && idempotent(x.c.call.Method)
-}
-
-func idempotent(method string) bool {
-	switch method {
-	case "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE":
-		return true
-	}
-	return false
+	return x.inline && isGone(err) && x.c.call.Repeatable()
 }

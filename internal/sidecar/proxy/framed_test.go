@@ -23,7 +23,7 @@ const upgrade = get + "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocke
 // TestOnlyFramesPass: after an upgrade nothing but frames gets through, in either
 // direction, and what tried is recorded.
 func TestOnlyFramesPass(t *testing.T) {
-	const switched = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
+	const switched = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: JVxkmtKFjDcI/Pm/AGPEKSN6wT8=\r\n\r\n"
 	const ping = "\x89\x81\x00\x00\x00\x00p"
 	for _, tt := range []struct {
 		name, fromClient, fromServer string
@@ -64,7 +64,7 @@ func TestOnlyFramesPass(t *testing.T) {
 }
 
 func TestUnknownWebSocketExtension(t *testing.T) {
-	addr, _, _ := answering(t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Extensions: x-tunnel\r\n\r\n")
+	addr, _, _ := answering(t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: JVxkmtKFjDcI/Pm/AGPEKSN6wT8=\r\nSec-WebSocket-Extensions: x-tunnel\r\n\r\n")
 	_, proxy := start(t, Config{Dialer: dialTo(addr)})
 	c := connectTo(t, proxy)
 	c.send(upgrade)

@@ -121,6 +121,7 @@ func TestStaleConnection(t *testing.T) {
 		{"POST", strings.Replace(get, "GET", "POST", 1) + "Content-Length: 2\r\n\r\n\r\n", false},
 		{"PATCH", strings.Replace(get, "GET", "PATCH", 1) + "\r\n", false},
 		{"GET that asks for POST", get + "X-HTTP-Method-Override: POST\r\n\r\n", false},
+		{"GET that asks for POST in its query", strings.Replace(get, "/x ", "/x?%5FMethod=POST ", 1) + "\r\n", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			addr, seen := closing(t)

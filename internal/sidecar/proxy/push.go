@@ -120,6 +120,7 @@ func (x *exchange) appendPushed(b []byte) []byte {
 		return b
 	}
 	x.res.RequestBytes += int64(len(p))
+	x.begins.Add(p)
 	b = slices.Grow(b, len(p)+32)
 	if x.c.req.Framing == http1.Chunked {
 		return append(append(http1.AppendChunkSize(b, len(p)), p...), crlf...)

@@ -107,7 +107,7 @@ func (x *exchange) finish(again bool) bool {
 	c := x.c
 	whole := x.settleClient()
 	revoked := c.end()
-	if whole && x.resp.KeepAlive && x.resp.Framing != http1.UntilClose && revoked == verdict.None {
+	if whole && x.resp.KeepAlive && x.resp.Framing != http1.UntilClose && revoked == verdict.None && !x.doubtful() {
 		c.srv.pool.put(x.u)
 	} else {
 		x.u.close()
@@ -120,6 +120,15 @@ func (x *exchange) finish(again bool) bool {
 	}
 	x.record()
 	return again
+}
+
+// doubtful reports whether more than the one response may come on the upstream
+// connection, by a common fault of servers: one that did not ask for the body it
+// was announced may read it as the next request, and so may one that ignores
+// lengths; a body may come where there is none. Were the connection kept, it would
+// be taken for the answer to the next call.
+func (x *exchange) doubtful() bool {
+	return x.expects && !x.told || x.begins.LikeRequest() || x.resp.Withheld()
 }
 
 // settleClient ends the client's goroutine, if there is one, and reports whether

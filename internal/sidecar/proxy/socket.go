@@ -15,6 +15,9 @@ func (x *exchange) switched() bool {
 	if !x.socket || !http1.EqualFold(x.resp.Upgrade, "websocket") {
 		return x.failed(&http1.Error{Why: "it switched protocols unasked"})
 	}
+	if !x.accepted() {
+		return x.failed(&http1.Error{Why: "its answer to the upgrade is not WebSocket's"})
+	}
 	deflate, known := agreed(&x.resp.Head)
 	if !known {
 		return x.failed(&http1.Error{Why: "it uses an unknown WebSocket extension"})
@@ -53,6 +56,20 @@ func (x *exchange) switched() bool {
 	}
 	x.closeTunnel(&t, err)
 	return false
+}
+
+// accepted reports whether the upstream answered the very request for a WebSocket: a
+// 101 that it was talked into, or that was meant for another, does not.
+func (x *exchange) accepted() bool {
+	n := 0
+	for _, f := range x.resp.Fields {
+		if http1.EqualFold(f.Name, "sec-websocket-accept") {
+			if n++; string(f.Value) != x.accept {
+				return false
+			}
+		}
+	}
+	return n == 1
 }
 
 // closeTunnel records the end of a tunnel.

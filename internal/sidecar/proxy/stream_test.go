@@ -218,6 +218,8 @@ func TestBrokenUpstream(t *testing.T) {
 		{"cut head", get, "HTTP/1.1 200 OK\r\nContent-", false, "504", verdict.ConnectorFailure},
 		{"malformed head", get, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", false, "504", verdict.ConnectorFailure},
 		{"not HTTP", get, "SSH-2.0-OpenSSH\r\n", false, "504", verdict.ConnectorFailure},
+		{"101 without the accept", get + "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n", "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", false, "504", verdict.ConnectorFailure},
+		{"101 with another's accept", get + "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: y\r\n", "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: JVxkmtKFjDcI/Pm/AGPEKSN6wT8=\r\n\r\n", false, "504", verdict.ConnectorFailure},
 		{"101 nobody asked for", get, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", false, "504", verdict.ConnectorFailure},
 		{"endless interim", get, strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", maxInterim+1), false, "504", verdict.ConnectorFailure},
 		{"cut length", get, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", false, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", verdict.ConnectorFailure},
