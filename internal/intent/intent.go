@@ -53,7 +53,7 @@ func (c *Call) IsPush() bool {
 	if c.Method != "POST" && c.Override != "POST" || !strings.Contains(c.Path, "git-receive-pack") {
 		return false
 	}
-	path := strings.TrimSuffix(strings.ReplaceAll(c.Path, "%2F", "/"), "/")
+	path := strings.TrimSuffix(BeforeQuery(strings.ReplaceAll(c.Path, "%2F", "/")), "/")
 	last, _ := cutParams([]byte(path[strings.LastIndexByte(path, '/')+1:]))
 	return last == "git-receive-pack"
 }

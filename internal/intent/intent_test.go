@@ -153,6 +153,26 @@ func TestMethodOverride(t *testing.T) {
 	}
 }
 
+func TestRepeatable(t *testing.T) {
+	for _, tt := range []struct {
+		method, target, override string
+		want                     bool
+	}{
+		{"GET", "/", "", true}, {"HEAD", "/", "", true}, {"PUT", "/", "", true}, {"DELETE", "/?a=b", "", true}, {"OPTIONS", "/", "", true},
+		{"POST", "/", "", false}, {"PATCH", "/", "", false}, {"FOO", "/", "", false},
+		{"GET", "/", "GET", false}, {"GET", "/?_method=POST", "", false}, {"GET", "/?a;_METHOD=POST", "", false}, {"GET", "/?%5fm%65thod=POST", "", false},
+		{"GET", "/?_HttpMethod=x", "", false}, {"GET", "/?x-http-method-override=PUT", "", false}, {"GET", "/method?metho=d", "", true},
+	} {
+		c, err := intent.FromOrigin(intent.HTTPS, tt.method, "a.test", tt.target)
+		if err == nil && tt.override != "" {
+			err = c.SetOverride(tt.override)
+		}
+		if got := c.Repeatable(); err != nil || got != tt.want {
+			t.Errorf("%+v: %v, %v", tt, got, err)
+		}
+	}
+}
+
 func TestSetOverride(t *testing.T) {
 	for in, want := range map[string]string{"DELETE": "DELETE", "delete": "DELETE", " Patch\t": "PATCH", "GET": "GET"} {
 		var c intent.Call

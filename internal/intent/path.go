@@ -102,6 +102,8 @@ func resolveDots(p []byte) (string, error) {
 			return "", err
 		}
 		switch name, params := cutParams(seg); {
+		case spacedDots(name):
+			return "", refuse("the path has a dot segment with a space")
 		case params && (name == "." || name == ".."):
 			return "", refuse("the path has a dot segment with parameters")
 		case name == "" && !params || name == ".":
@@ -121,6 +123,12 @@ func resolveDots(p []byte) (string, error) {
 	return string(out), nil
 }
 
+// spacedDots reports a dot segment with spaces behind it, which Windows drops.
+func spacedDots(name string) bool {
+	dots := strings.TrimRight(strings.ReplaceAll(name, "%20", " "), " ")
+	return (dots == "." || dots == "..") && dots != name
+}
+
 // checkEncodedSlashes refuses a segment that falls apart into something other than
 // names when its encoded slashes, spelt as slash, are decoded.
 func checkEncodedSlashes(seg, slash []byte) error {
@@ -128,7 +136,7 @@ func checkEncodedSlashes(seg, slash []byte) error {
 		return nil
 	}
 	for part := range bytes.SplitSeq(seg, slash) {
-		if name, _ := cutParams(part); name == "" || name == "." || name == ".." {
+		if name, _ := cutParams(part); name == "" || name == "." || name == ".." || spacedDots(name) {
 			return refuse("the path has an encoded slash beside a slash, a dot segment or nothing")
 		}
 	}
@@ -178,6 +186,18 @@ func (c *Call) Decoded() string {
 		return ""
 	}
 	return strings.ReplaceAll(c.Path, "%2F", "/")
+}
+
+// BeforeQuery returns a canonical path up to an encoded "?" or "#": a server that passes on what
+// it has decoded makes a query or a fragment of the rest.
+func BeforeQuery(path string) string {
+	if strings.IndexByte(path, '%') < 0 {
+		return path
+	}
+	for _, mark := range [...]string{"%3F", "%23"} {
+		path, _, _ = strings.Cut(path, mark)
+	}
+	return path
 }
 
 // cutParams splits a segment before its path parameters (";x=1"), plain or

@@ -1,6 +1,8 @@
 package mapping
 
 import (
+	"slices"
+
 	"firma/internal/action"
 	"firma/internal/intent"
 )
@@ -33,10 +35,10 @@ func (t *Table) classify(c *intent.Call) (*rule, Coverage) {
 	}
 	var space [4]string
 	methods := otherMethods(append(space[:0], c.Method), c)
-	r, coverage := t.classifyPath(c, methods, c.Path)
-	if decoded := c.Decoded(); decoded != "" {
-		r2, coverage2 := t.classifyPath(c, methods, decoded)
-		return combine(r, coverage, r2, coverage2)
+	r, coverage := t.classifyAs(c, methods, c.Path)
+	for _, path := range OtherPaths(c) {
+		r2, coverage2 := t.classifyAs(c, methods, path)
+		r, coverage = combine(r, coverage, r2, coverage2)
 	}
 	return r, coverage
 }
@@ -59,30 +61,29 @@ func otherMethods(methods []string, c *intent.Call) []string {
 }
 
 // OtherPaths returns the paths besides its own that a server may take c for: it
-// may decode slashes, drop parameters, or both. Whoever judges c.Path judges these
+// may decode slashes, read what it decoded once more and take the rest for a query or
+// a fragment, drop parameters, and all of these. Whoever judges c.Path judges these
 // too.
-func OtherPaths(c *intent.Call) (out []string) {
-	decoded := c.Decoded()
-	if decoded != "" {
-		out = append(out, decoded)
+func OtherPaths(c *intent.Call) []string {
+	var space [8]string
+	paths := append(space[:0], c.Path)
+	if decoded := c.Decoded(); decoded != "" {
+		paths = append(paths, decoded)
 	}
-	if hasParams(c.Path) {
-		out = append(out, withoutParams(c.Path))
-		if decoded != "" {
-			out = append(out, withoutParams(decoded))
+	for _, p := range paths {
+		if short := intent.BeforeQuery(p); short != p {
+			paths = append(paths, short)
 		}
 	}
-	return out
-}
-
-// classifyPath reads one path with its parameters and without.
-func (t *Table) classifyPath(c *intent.Call, methods []string, path string) (*rule, Coverage) {
-	r, coverage := t.classifyAs(c, methods, path)
-	if hasParams(path) {
-		r2, coverage2 := t.classifyAs(c, methods, withoutParams(path))
-		return combine(r, coverage, r2, coverage2)
+	for _, p := range paths {
+		if hasParams(p) {
+			paths = append(paths, withoutParams(p))
+		}
 	}
-	return r, coverage
+	if len(paths) == 1 {
+		return nil
+	}
+	return slices.Clone(paths[1:])
 }
 
 func (t *Table) classifyAs(c *intent.Call, methods []string, path string) (*rule, Coverage) {

@@ -112,14 +112,15 @@ func holds(a, b []pair) bool {
 }
 
 // methodsInQuery appends the methods that the query asks a server to run instead
-// of the request's own: "_method" and "_HttpMethod" are read so by common web
-// frameworks. Values that are no method are ordinary parameters.
+// of the request's own: "_method", "_HttpMethod" and, as in a header,
+// "X-HTTP-Method-Override" are read so by common web frameworks. Values that are no
+// method are ordinary parameters.
 func methodsInQuery(methods []string, query string) []string {
 	for query != "" {
 		var item string
 		item, query = cutAny(query, "&;")
 		name, v, _ := strings.Cut(item, "=")
-		if !equalDecoded(name, "_method", ' ', true) && !equalDecoded(name, "_httpmethod", ' ', true) {
+		if !equalDecoded(name, "_method", ' ', true) && !equalDecoded(name, "_httpmethod", ' ', true) && !equalDecoded(name, "x-http-method-override", ' ', true) {
 			continue
 		}
 		if m := strings.ToUpper(decode(v)); intent.KnownMethod(m) && !slices.Contains(methods, m) {

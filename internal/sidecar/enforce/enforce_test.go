@@ -366,6 +366,19 @@ func TestLongTargetsAreCutInTheLog(t *testing.T) {
 	}
 }
 
+// TestPortsInTheLog: the resource leaves out 80 and 443; which of them it was must
+// still show.
+func TestPortsInTheLog(t *testing.T) {
+	for url, want := range map[string]string{"http://a.test/": "", "http://a.test:443/": `"port":"443"`, "http://a.test:8080/": ""} {
+		s := newScene(t)
+		s.enforcer(t, true).Enforce(context.Background(), call(t, "GET", url))
+		info := string(s.events[0].Info)
+		if want == "" && strings.Contains(info, `"port"`) || !strings.Contains(info, want) {
+			t.Errorf("%s: %s", url, info)
+		}
+	}
+}
+
 // TestOtherReadings: a policy is asked about every path and every method that the
 // upstream may take the request for.
 func TestOtherReadings(t *testing.T) {
@@ -377,6 +390,7 @@ func TestOtherReadings(t *testing.T) {
 		{"parameters, encoded", "GET", "/admin%3Bx/keys", `resource.path like "/admin/*"`, verdict.PolicyDenied},
 		{"parameters in a resource's id", "GET", "/admin;x", `resource.id == "a.test/admin"`, verdict.PolicyDenied},
 		{"slash decoded, parameters dropped", "GET", "/v1%2Fadmin;x/keys", `resource.path like "/v1/admin/*"`, verdict.PolicyDenied},
+		{"a query after decoding", "GET", "/admin/a%3Fx", `resource.id == "a.test/admin/a"`, verdict.PolicyDenied},
 		{"elsewhere", "GET", "/public;x/keys", `resource.path like "/admin/*"`, verdict.None},
 		{"method in the query", "POST", "/a?_method=DELETE", `resource.method == "DELETE"`, verdict.PolicyDenied},
 		{"another method in the query", "POST", "/a?_method=get", `resource.method == "DELETE"`, verdict.None},

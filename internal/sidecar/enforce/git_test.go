@@ -89,6 +89,8 @@ func TestPushInAnyReading(t *testing.T) {
 		"/o/r.git/git-receive-pack;x":       "o r",
 		"/o/r.git;x/git-receive-pack":       "o r",
 		"/o%2Fr.git/git-receive-pack":       "o r",
+		"/o/r.git/git-receive-pack%3Fx":     "o r",
+		"/o/r.git/git-receive-pack%23/x":    "o r",
 		"/o/r.git%2Fgit-receive-pack":       "o r",
 		"/o/r.git%2Fgit-receive-pack;x":     "o r",
 		"/group/sub/r.git/git-receive-pack": "group/sub r",

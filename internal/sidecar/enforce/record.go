@@ -50,6 +50,9 @@ func (e *Enforcer) event(j *judgement) *audit.Event {
 			ev.Resource = j.call.AuditResource() // secrets masked
 		}
 		j.info = append(j.info, "method", j.call.Method, "transport", j.call.Transport)
+		if p := j.call.Port; p == 80 && j.call.Transport != intent.HTTP || p == 443 && j.call.Transport == intent.HTTP {
+			j.info = append(j.info, "port", strconv.Itoa(int(p))) // which the resource does not show
+		}
 	}
 	if len(j.info) > 0 {
 		ev.Info = audit.Info(j.info...)

@@ -35,6 +35,8 @@ var misleading = func() (out [32][]string) {
 		"x-forwarded-prefix", "x-forwarded-request-uri", "x-forwarded-port", "x-original-url", "x-original-uri", "x-original-host", "x-original-path",
 		"x-rewrite-url", "x-rewrite-uri", "x-host", "x-http-host-override", "x-http-path-override", "x-http-destinationurl", "x-envoy-original-path",
 		"x-envoy-original-host", "x-override-url", "x-original-method", "x-forwarded-method", "x-rewrite-method", "x-proxy-url", "x-script-name", "x-replaced-path", "x-sendfile-type",
+		"x-envoy-original-dst-host", "x-cf-forwarded-url", "x-ms-original-url", "x-waws-unencoded-url", "x-unencoded-url", "x-request-uri", "x-original-request-uri",
+		"x-rewrite-path", "x-forwarded-authority", "x-original-forwarded-host", "x-forwarded-original-host", "x-matched-path", "x-invoke-path", "x-invoke-query", "x-middleware-rewrite",
 	} {
 		out[len(n)&31] = append(out[len(n)&31], n)
 	}

@@ -18,6 +18,8 @@ func TestNames(t *testing.T) {
 		{"x_rewrite_url", true, false, false},
 		{"X-Forwarded-Host", true, false, false},
 		{"Forwarded", true, false, false},
+		{"X-Envoy-Original-Dst-Host", true, false, false},
+		{"X_Matched_Path", true, false, false},
 		{"X-Host", true, false, false},
 		{"X-Forwarded-For", false, false, false},
 		{"X-Forwarded-Proto", false, false, false},
