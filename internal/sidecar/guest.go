@@ -136,7 +136,9 @@ func (g *guest) capture(conn net.Conn) {
 		return
 	}
 	g.destinations.Told(conn, to)
-	g.captures.Put(conn)
+	if !g.captures.Put(conn) {
+		g.destinations.Forget(conn)
+	}
 }
 
 // welcome opens the session of a run: its identity must be well-formed and nobody
@@ -174,8 +176,8 @@ func (d *standalone) welcome(ctx context.Context, line *attach.Guest) (*guest, e
 		err = g.serve(d.side.life, e)
 	}
 	if err == nil {
-		d.share.Join(g.relay, g.front.Conns)
-		d.share.Join(g.dns, func() int { return 0 }) // what is accepted, the resolver bounds
+		d.share.Join(g.front.Conns, g.relay, g.captures)
+		d.share.Join(func() int { return 0 }, g.dns) // what is accepted, the resolver bounds
 	}
 	g.mu.Unlock() // taken by seat
 	if err != nil {

@@ -166,7 +166,7 @@ func (d *standalone) serve() error {
 	if err := d.direct.serve(d.side.life, e); err != nil {
 		return err
 	}
-	d.share.Join(port, d.direct.front.Conns)
+	d.share.Join(d.direct.front.Conns, port)
 	d.side.begin()
 	d.intake = intake.New(in)
 	d.side.tasks.Go(func() {

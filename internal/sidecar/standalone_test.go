@@ -212,7 +212,7 @@ func (a *alone) run(session string, seeds ...[]byte) (*attach.Run, error) {
 	if m, err := r.Recv(); err != nil || m.Kind != control.KindTrust || m.Trust == nil {
 		a.t.Fatalf("%+v, %v", m, err)
 	}
-	m := &control.Attach{SandboxID: ids.New(ids.Sandbox), SessionID: session, AgentID: "local-dev", Profile: "generic", Posture: []byte("{}")}
+	m := &control.Attach{SandboxID: ids.New(ids.Sandbox), SessionID: session, AgentID: "local-dev", Profile: "generic", Posture: []byte("{}"), Transparent: true}
 	for _, s := range seeds {
 		m.Seeds = append(m.Seeds, control.RulesFile{Name: "seed", Data: s})
 	}
@@ -475,33 +475,42 @@ func TestNames(t *testing.T) {
 	a := startAlone(t, nil)
 	r := a.mustRun("one")
 	for name, want := range map[string]dnsmessage.RCode{"plain.test.": dnsmessage.RCodeSuccess, "nowhere.test.": dnsmessage.RCodeNameError} {
-		q := dnsmessage.Message{Header: dnsmessage.Header{ID: 7, RecursionDesired: true}, Questions: []dnsmessage.Question{
-			{Name: dnsmessage.MustNewName(name), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}}}
-		packet, err := q.Pack()
-		if err != nil {
-			t.Fatal(err)
+		got := resolve(t, r, name)
+		if got.RCode != want || (len(got.Answers) == 1) != (want == dnsmessage.RCodeSuccess) {
+			t.Errorf("%s: %v", name, got.GoString())
 		}
-		conn, err := r.Open(context.Background(), attach.DNS)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(packet))), packet...)); err != nil {
-			t.Fatal(err)
-		}
-		head := make([]byte, 2)
-		if _, err := io.ReadFull(conn, head); err != nil {
-			t.Fatal(err)
-		}
-		answer := make([]byte, binary.BigEndian.Uint16(head))
-		if _, err := io.ReadFull(conn, answer); err != nil {
-			t.Fatal(err)
-		}
-		var got dnsmessage.Message
-		if err := got.Unpack(answer); err != nil || got.RCode != want || (len(got.Answers) == 1) != (want == dnsmessage.RCodeSuccess) {
-			t.Errorf("%s: %v %v", name, got.GoString(), err)
-		}
-		conn.Close()
 	}
+}
+
+// resolve asks for an IPv4 address as the run's sandbox does.
+func resolve(t *testing.T, r *attach.Run, name string) (got dnsmessage.Message) {
+	t.Helper()
+	q := dnsmessage.Message{Header: dnsmessage.Header{ID: 7, RecursionDesired: true}, Questions: []dnsmessage.Question{
+		{Name: dnsmessage.MustNewName(name), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}}}
+	packet, err := q.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := r.Open(context.Background(), attach.DNS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(packet))), packet...)); err != nil {
+		t.Fatal(err)
+	}
+	head := make([]byte, 2)
+	if _, err := io.ReadFull(conn, head); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, binary.BigEndian.Uint16(head))
+	if _, err := io.ReadFull(conn, answer); err != nil {
+		t.Fatal(err)
+	}
+	if err := got.Unpack(answer); err != nil {
+		t.Fatal(err)
+	}
+	return got
 }
 
 // At the end, calls under way may finish; the log is sealed and holds the end of

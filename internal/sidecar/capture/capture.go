@@ -69,6 +69,9 @@ func (d *Destinations) Prefixes() []netip.Prefix {
 // asked about it.
 func (d *Destinations) Told(c net.Conn, to netip.AddrPort) { d.told.Store(c, to) }
 
+// Forget drops what was told of a connection about which nobody will ask.
+func (d *Destinations) Forget(c net.Conn) { d.told.Delete(c) }
+
 var errNotCaptured = errors.New("it was not captured: no name or rule leads there")
 
 // Of returns the destination of c: a name or an address in canonical form, and a

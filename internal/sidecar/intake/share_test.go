@@ -43,7 +43,7 @@ func TestShareStarvesNobody(t *testing.T) {
 		if i == 0 {
 			first = q
 		}
-		share.Join(q, func() int { return held[i] })
+		share.Join(func() int { return held[i] }, q)
 		fill(t, q, &held[i], 96)
 		if held[i] != want {
 			t.Errorf("session %d holds %d connections, want %d", i, held[i], want)
@@ -59,7 +59,7 @@ func TestShareStarvesNobody(t *testing.T) {
 func TestShareCountsWhatWaits(t *testing.T) {
 	share := intake.NewShare(8, slog.New(slog.DiscardHandler))
 	q := intake.NewQueue()
-	share.Join(q, func() int { return 0 })
+	share.Join(func() int { return 0 }, q)
 	taken := 0
 	for range 8 {
 		a, b := net.Pipe()
@@ -73,11 +73,35 @@ func TestShareCountsWhatWaits(t *testing.T) {
 	}
 	_ = q.Close()
 	other := intake.NewQueue()
-	share.Join(other, func() int { return 0 })
-	if share.Join(q, func() int { return 8 }); !other.Put(pipe(t)) {
+	share.Join(func() int { return 0 }, other)
+	if share.Join(func() int { return 8 }, q); !other.Put(pipe(t)) {
 		t.Error("a closed queue still counts")
 	}
 	_ = other.Close()
+}
+
+// However a session's connections come, they are one part.
+func TestShareCountsSessions(t *testing.T) {
+	share := intake.NewShare(8, slog.New(slog.DiscardHandler))
+	one, two, other := intake.NewQueue(), intake.NewQueue(), intake.NewQueue()
+	share.Join(func() int { return 0 }, one, two)
+	share.Join(func() int { return 0 }, other)
+	kept := 0
+	for range 8 {
+		for _, q := range []*intake.Queue{one, two} {
+			if q.Put(pipe(t)) {
+				kept++
+			}
+		}
+	}
+	if kept != 4 {
+		t.Errorf("one session has %d, want 4", kept)
+	}
+	_ = one.Close()
+	if two.Put(pipe(t)); !other.Put(pipe(t)) {
+		t.Error("nothing is left for the other")
+	}
+	_, _ = two.Close(), other.Close()
 }
 
 // A queue that nobody accepts from makes nobody wait, and keeps a bounded number.
@@ -119,7 +143,7 @@ func TestShareSaysSo(t *testing.T) {
 	share := intake.NewShare(2, slog.New(slog.NewTextHandler(&said, nil)))
 	q := intake.NewQueue()
 	defer q.Close()
-	share.Join(q, func() int { return 0 })
+	share.Join(func() int { return 0 }, q)
 	closed := 0
 	for range 50 {
 		a, b := net.Pipe()
