@@ -9,10 +9,12 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"firma/internal/attach"
 	"firma/internal/sidecar/intake"
+	"firma/internal/sidecar/sock"
 )
 
 const secret = "a secret that both of them know!"
@@ -54,7 +56,7 @@ func open(t *testing.T, network string) *place {
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
-	go func() { p.over <- p.Serve(ctx, ln) }()
+	go func() { p.over <- p.Serve(ctx, sock.Listen(ln)) }()
 	t.Cleanup(stop)
 	return p
 }
@@ -106,9 +108,7 @@ func TestDirect(t *testing.T) {
 				}
 			}
 			got := <-p.direct
-			switch got.(type) {
-			case *net.TCPConn, *net.UnixConn:
-			default:
+			if _, ok := got.(syscall.Conn); !ok {
 				t.Errorf("the connection is a %T", got)
 			}
 			c.Close()
@@ -170,6 +170,7 @@ func TestRun(t *testing.T) {
 func TestRefused(t *testing.T) {
 	p := open(t, "tcp")
 	for name, text := range map[string]string{
+		"a part of a word":  attach.Magic[:2],
 		"no header":         attach.Magic + "A\n",
 		"nonsense":          attach.Magic + strings.Repeat("x", 200),
 		"an unknown kind":   attach.Magic + "Z " + strings.Repeat("0", 32) + " " + strings.Repeat("0", 32) + " " + strings.Repeat("0", 64) + "\n",
@@ -179,9 +180,7 @@ func TestRefused(t *testing.T) {
 	} {
 		c := p.dial(t)
 		say(t, c, text)
-		if h, ok := c.(*net.TCPConn); ok {
-			_ = h.CloseWrite()
-		}
+		_ = c.(*net.TCPConn).CloseWrite()
 		if got := hear(t, c); got != "" && !strings.HasPrefix(got, attach.Magic+"X ") {
 			t.Errorf("%s: %q", name, got)
 		}

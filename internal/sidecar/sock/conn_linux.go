@@ -243,6 +243,14 @@ func (c *Conn) network() string {
 	return "unix"
 }
 
+// ended reports whether the peer is known to say no more, though not all of what it
+// said may have been read.
+func (c *Conn) ended() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen&^unix.EPOLLPRI != 0
+}
+
 type rawConn Conn
 
 // Control implements syscall.RawConn.
@@ -251,7 +259,8 @@ func (r *rawConn) Control(f func(fd uintptr)) error {
 	return c.do("raw-control", func(fd int) error { f(uintptr(fd)); return nil })
 }
 
-// Read implements syscall.RawConn.
+// Read implements syscall.RawConn. It is io.EOF's error when f waits for more than there
+// will be.
 func (r *rawConn) Read(f func(fd uintptr) bool) error {
 	return (*Conn)(r).until("raw-read", &r.in, f)
 }
@@ -268,8 +277,16 @@ func (c *Conn) until(op string, s *side, f func(fd uintptr) bool) error {
 		return c.failed(op, err)
 	}
 	defer c.end()
-	for !f(uintptr(c.fd)) {
-		if err := c.wait(s); err != nil {
+	for {
+		over := s == &c.in && c.ended()
+		if f(uintptr(c.fd)) {
+			break
+		}
+		err := io.EOF // what f wants does not come any more, and nothing will be announced
+		if !over {
+			err = c.wait(s)
+		}
+		if err != nil {
 			return c.failed(op, err)
 		}
 	}
