@@ -158,12 +158,21 @@ func (c *conn) await() bool {
 	c.setIdleDeadline()
 	c.idle.Store(true)
 	defer c.idle.Store(false)
-	return !c.srv.draining.Load() && c.in.Fill() == nil
+	return !c.srv.draining.Load() && c.fill() == nil
+}
+
+// fill reads from the client where a failure ends the connection without a word.
+func (c *conn) fill() error {
+	err := c.in.Fill()
+	if err != nil && scarce(err) {
+		c.srv.sayScarce(err)
+	}
+	return err
 }
 
 // more reads more of a head that has begun. A connection that fails gets no answer.
 func (c *conn) more() bool {
-	err := c.in.Fill()
+	err := c.fill()
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.malformed(c.transport(), "the request head did not arrive in time", "")

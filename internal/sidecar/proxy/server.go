@@ -27,6 +27,7 @@ type Server struct {
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
+	said  time.Time // when something was scarce
 	wg    sync.WaitGroup
 }
 
@@ -120,12 +121,31 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, origin func(net.Co
 // passing reports whether a failure to accept goes away by itself, as a shortage
 // of descriptors does when connections end.
 func passing(err error) bool {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR} {
+	return scarce(err) || errors.Is(err, syscall.ECONNABORTED) || errors.Is(err, syscall.EINTR)
+}
+
+// scarce reports whether err is that the process, or the host, has no more of something.
+func scarce(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ENOSPC} {
 		if errors.Is(err, e) {
 			return true
 		}
 	}
 	return false
+}
+
+// sayEvery is how often it is said that something is scarce: whoever uses it up must not
+// fill the log, too.
+const sayEvery = 10 * time.Second
+
+func (s *Server) sayScarce(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now(); now.Sub(s.said) >= sayEvery {
+		s.said = now
+		s.cfg.Log.Warn("proxy: connections are closed that can't be waited for", "err", err,
+			"fix", "raise the limit of open files (ulimit -n), or fs.epoll.max_user_watches (sysctl)")
+	}
 }
 
 // backoff grows from 5 ms to 1 s.

@@ -116,6 +116,35 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestScarce: a connection that can't be waited for is closed, and the log says why, once
+// for a flood.
+func TestScarce(t *testing.T) {
+	logged := make(chan string, 10)
+	s, err := New(Config{Enforcer: &enforcer{}, Dialer: dialTo(""), Log: logTo(logged)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := &late{conns: make(chan net.Conn), accepting: make(chan struct{}, 1)}
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { done <- s.Serve(ctx, ln) }()
+	for range 3 {
+		near, far := net.Pipe()
+		ln.conns <- &failsOnce{Conn: near, err: os.NewSyscallError("epoll_ctl", syscall.ENOSPC)}
+		if _, err := far.Read(make([]byte, 1)); err != io.EOF {
+			t.Error(err)
+		}
+	}
+	cancel()
+	close(ln.conns)
+	if err := receive(t, done); err != nil {
+		t.Error(err)
+	}
+	if len(logged) != 1 || !strings.Contains(<-logged, "no space left on device") {
+		t.Errorf("%d lines in the log", len(logged))
+	}
+}
+
 // What is accepted after all have gone is nobody's: Drain has returned, and the session
 // may be closed.
 func TestAcceptedAfterDrain(t *testing.T) {

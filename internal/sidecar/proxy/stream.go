@@ -152,7 +152,7 @@ func (c *conn) look(until time.Time) manner {
 			}
 		}
 		c.setReadDeadline(until)
-		if err := c.in.Fill(); err != nil {
+		if err := c.fill(); err != nil {
 			c.setReadDeadline(time.Time{})
 			if isTimeout(err) {
 				return other
