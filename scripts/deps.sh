@@ -47,6 +47,7 @@ if [ "$want" = test ]; then
 	/usr/bin/python3 -c 'import h11' 2>/dev/null || missing="$missing python3-h11"
 	perl -MLWP::Protocol::https -e 1 2>/dev/null || missing="$missing liblwp-protocol-https-perl"
 	/usr/bin/python3 -c 'import aiohttp' 2>/dev/null || missing="$missing python3-aiohttp"
+	/usr/bin/python3 -c 'import httplib2' 2>/dev/null || missing="$missing python3-httplib2"
 	/usr/bin/python3 -c 'import urllib3' 2>/dev/null || missing="$missing python3-urllib3"
 	/usr/bin/python3 -c 'import pycurl' 2>/dev/null || missing="$missing python3-pycurl"
 	/usr/bin/python3 -c 'import websockets' 2>/dev/null || missing="$missing python3-websockets"

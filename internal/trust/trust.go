@@ -52,7 +52,9 @@ var (
 		"GIT_SSL_CAINFO", "PIP_CERT", // git; pip
 		"CARGO_HTTP_CAINFO", "AWS_CA_BUNDLE", // cargo; AWS tools
 		"NIX_SSL_CERT_FILE", "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
-		"npm_config_cafile", // npm reads no other
+		"npm_config_cafile",                // npm reads no other
+		"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", // gRPC in C++, Python, Ruby, PHP, which bring their own
+		"HTTPLIB2_CA_CERTS",                // httplib2, and with it Google's clients in Python
 	}
 	own = []string{"NODE_EXTRA_CA_CERTS", "DENO_CERT", "FIRMA_SIDECAR_CA_CERT_PATH"}
 )

@@ -26,6 +26,7 @@ var libraries = []library{
 	{"urllib3", `/usr/bin/python3 get.py urllib3 $1 $2`, 2, ""},
 	{"pycurl", `/usr/bin/python3 get.py pycurl $1 $2`, 1, ""},
 	{"httpx", `/usr/bin/python3 get.py httpx $1 $2`, 1, ""},
+	{"httplib2", `/usr/bin/python3 get.py httplib2 $1 $2`, 1, ""},
 	{"axios", `node get.mjs axios $1 $2`, 1, ""},
 	{"got-http1", `node get.mjs got $1 $2`, 1, ""},
 	{"got-http2", `node get.mjs got-http2 $1 $2`, 1, ""},

@@ -61,4 +61,12 @@ def by_httpx(urls):
     asyncio.run(get())
 
 
+def by_httplib2(urls):
+    import httplib2
+
+    for url in urls:
+        r, body = httplib2.Http().request(url)
+        said(r.status, body)
+
+
 globals()["by_" + sys.argv[1]](sys.argv[2:])
