@@ -60,6 +60,7 @@ if [ "$want" = test ]; then
 	need wget2 wget2
 	need dpkg-deb dpkg
 	need mvn maven
+	need composer composer
 	if [ ! -x /usr/bin/cargo ]; then # for every account, and one that knows sparse registries where Debian has it
 		if apt-cache show cargo-web >/dev/null 2>&1; then missing="$missing cargo-web"; else missing="$missing cargo"; fi
 	fi
