@@ -133,8 +133,13 @@ func (p *Pair) flush(from int) bool {
 			op = empty
 		}
 		err := p.do(to, op)
-		if err == unix.EAGAIN {
-			return false // the next room is an event
+		if e := &p.ends[to]; err == unix.EAGAIN {
+			if e.told { // the next room is an event
+				return false
+			}
+			if e.told, err = true, e.conn.Tell(p, to); err == nil {
+				return false
+			}
 		}
 		if err == nil && f.n <= 0 {
 			err = io.ErrShortWrite

@@ -36,6 +36,7 @@ type Pair struct {
 // end is one of the sockets.
 type end struct {
 	conn   *sock.Conn
+	told   bool // what happens to it is an event
 	queued bool // it has a turn coming
 	gone   bool // its peer sends no more, or it failed
 
@@ -78,6 +79,7 @@ func (p *Pair) Receive() (err error) {
 		return net.ErrClosed
 	}
 	p.flows[upstream].on, p.begun = true, true
+	p.ends[upstream].told = true
 	if err = p.ends[upstream].conn.Give(p, upstream); err != nil {
 		p.over = true
 	}
@@ -94,6 +96,7 @@ func (p *Pair) Send() {
 		return
 	}
 	p.flows[client].on = true
+	p.ends[client].told = true
 	if err := p.ends[client].conn.Give(p, client); err != nil {
 		p.end(err)
 	}

@@ -53,3 +53,21 @@ func TestTunnelEndIsNoAbort(t *testing.T) {
 		})
 	}
 }
+
+// TestSilentClient: a client that says nothing gets more than sockets hold.
+func TestSilentClient(t *testing.T) {
+	bothWays(t, func(t *testing.T, dialer func(string) Dialer) {
+		const size = 32 << 20
+		addr, _ := listen(t, func(c *net.TCPConn, _ *bufio.Reader) {
+			io.CopyN(struct{ io.Writer }{c}, &pattern{}, size)
+		})
+		_, proxy := start(t, Config{Dialer: dialer(addr)})
+		c := connectTo(t, proxy)
+		c.send(connectReq)
+		c.expect(established)
+		var down checker
+		if n, err := io.Copy(&down, c.r); n != size || down.bad {
+			t.Errorf("%d bytes (damaged: %v): %v", n, down.bad, err)
+		}
+	})
+}

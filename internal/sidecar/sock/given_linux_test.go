@@ -70,6 +70,30 @@ func TestWriteWhileGiven(t *testing.T) {
 	}
 }
 
+// Who is told of a connection learns of room to write that was announced before, and of
+// what is read by others meanwhile.
+func TestTell(t *testing.T) {
+	near, far := both(t, "tcp")
+	c := near.(*sock.Conn)
+	io.WriteString(far, "x")
+	wait(t, c)
+	to := make(told, 10)
+	if err := c.Tell(to, 0); err != nil {
+		t.Fatal(err)
+	}
+	for events := uint32(0); events&unix.EPOLLOUT == 0; {
+		select {
+		case events = <-to:
+		case <-time.After(30 * time.Second):
+			t.Fatal("nothing is told")
+		}
+	}
+	read(t, c, "x")
+	go io.WriteString(far, "more")
+	wait(t, c)
+	read(t, c, "more")
+}
+
 // Where descriptors have run out, nothing can be waited for, and that is an error; a
 // connection that could not be given is still its user's.
 func TestNoDescriptors(t *testing.T) {

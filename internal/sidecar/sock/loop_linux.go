@@ -123,8 +123,8 @@ func (c *Conn) control(op int) error {
 }
 
 // Give has t told of what happens to c from now on, and of what has happened and
-// nobody has read yet. Nobody may read from c then; what is written may wait as before.
-// It is not taken back, unless there is an error.
+// nobody has read yet. Nobody may read from c meanwhile, and then only in agreement with
+// t; what is written may wait as before. It is not taken back, unless there is an error.
 func (c *Conn) Give(t Taker, at int) error {
 	if !c.enter() {
 		return c.failed("give", net.ErrClosed)
@@ -144,6 +144,22 @@ func (c *Conn) Give(t Taker, at int) error {
 		c.taker = nil // it is still its user's, who may wait for it
 	}
 	return err
+}
+
+// Tell has t told of what happens to c from now on, and that there is room to write if
+// there is. It is read as before, until it is given.
+func (c *Conn) Tell(t Taker, at int) error {
+	if !c.enter() {
+		return c.failed("tell", net.ErrClosed)
+	}
+	defer c.end()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.taker, c.at = t, at
+	if c.loop == nil {
+		return c.watch()
+	}
+	return c.control(unix.EPOLL_CTL_MOD)
 }
 
 const (
