@@ -378,3 +378,65 @@ func TestMemory(t *testing.T) {
 		t.Errorf("%d bytes are held", n)
 	}
 }
+
+// TestSendIf: what the client sends is carried once whoever wants to look first is
+// content, and stays to be read until then, however often that takes.
+func TestSendIf(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		client, agent := connected(t, network)
+		upstream, origin := connected(t, "tcp")
+		w := &world{agent: agent, origin: origin, done: make(chan error, 2)}
+		w.pair = carry.New(client, upstream, nil, func(err error) { w.done <- err })
+		var heard []string
+		w.pair.Overhear(func(piece []byte) bool {
+			heard = append(heard, string(piece))
+			return len(heard) < 2
+		})
+		if err := w.pair.Receive(); err != nil {
+			t.Fatal(err)
+		}
+		asked := make(chan struct{}, 1)
+		no := func() bool { asked <- struct{}{}; return false }
+		for _, s := range []string{"one", "two"} {
+			w.pair.SendIf(no)
+			io.WriteString(agent, s)
+			<-asked
+			io.WriteString(origin, s) // the other direction goes on
+			expect(t, agent, s)
+			expect(t, client, s)
+		}
+		w.pair.SendIf(no)
+		io.WriteString(agent, "three")
+		<-asked
+		w.pair.SendIf(func() bool { asked <- struct{}{}; return true })
+		<-asked // of what was there before
+		expect(t, origin, "three")
+		io.WriteString(agent, "four")
+		expect(t, origin, "four")
+		io.WriteString(origin, "four")
+		expect(t, agent, "four")
+		w.agent.CloseWrite()
+		expectEOF(t, origin)
+		origin.Close()
+		if err := w.over(t); err != nil || len(heard) != 2 || heard[0] != "one" || heard[1] != "two" {
+			t.Error(err, heard)
+		}
+	}
+}
+
+// TestOverhearEnd: that there is nothing to be heard is heard, too.
+func TestOverhearEnd(t *testing.T) {
+	client, _ := connected(t, "tcp")
+	upstream, origin := connected(t, "tcp")
+	p := carry.New(client, upstream, nil, func(error) {})
+	heard := make(chan []byte, 9)
+	p.Overhear(func(piece []byte) bool { heard <- piece; return true })
+	if err := p.Receive(); err != nil {
+		t.Fatal(err)
+	}
+	origin.CloseWrite()
+	if piece := <-heard; piece != nil {
+		t.Errorf("%q", piece)
+	}
+	p.Cut(nil)
+}

@@ -19,8 +19,14 @@ func New(client, upstream net.Conn, memory *allowance.Bytes, done func(failure e
 // Receive is not reached.
 func (p *Pair) Receive() error { return net.ErrClosed }
 
+// Overhear is not reached.
+func (p *Pair) Overhear(look func(piece []byte) bool) {}
+
 // Send is not reached.
 func (p *Pair) Send() {}
+
+// SendIf is not reached.
+func (p *Pair) SendIf(first func() bool) {}
 
 // Cut is not reached.
 func (p *Pair) Cut(failure error) {}

@@ -30,9 +30,11 @@ type flow struct {
 	bulk  bool // the last piece was large
 	rest  []byte
 	pipe  *pipe
-	left  int             // bytes in pipe
-	n     int             // of the last operation
-	held  allowance.Claim // for rest
+	left  int               // bytes in pipe
+	n     int               // of the last operation
+	held  allowance.Claim   // for rest
+	look  func([]byte) bool // see Overhear
+	first func() bool       // see SendIf
 }
 
 // pump carries one direction until there is nothing to read or no room to write;
@@ -49,7 +51,9 @@ func (p *Pair) pump(from int, buf *sock.Buffer) bool {
 		case !f.ready:
 			// While much flows there is soon more: looking again costs less than waiting.
 			return f.bulk && i > 0
-		case f.bulk && !p.ends[from].urgent && f.hasPipe():
+		case f.first != nil && !p.ask(from):
+			return false
+		case f.bulk && f.look == nil && !p.ends[from].urgent && f.hasPipe():
 			p.splice(from)
 		default:
 			p.copy(from, buf)
@@ -78,9 +82,24 @@ func (p *Pair) copy(from int, buf *sock.Buffer) {
 	}
 	f.bulk = f.n >= spliceFrom
 	f.rest = buf[:f.n]
+	if f.look != nil && !f.look(f.rest) {
+		f.look = nil
+	}
 	if !p.flush(from) && !p.over {
 		p.save(from)
 	}
+}
+
+// ask reports whether a direction may be carried on; if not, it is the caller's of
+// SendIf now.
+func (p *Pair) ask(from int) bool {
+	f := &p.flows[from]
+	may := f.first()
+	if f.first = nil; may {
+		return true
+	}
+	f.on = false
+	return false
 }
 
 // save keeps what is left of a piece, whose buffer is for others now.
@@ -118,6 +137,10 @@ func (p *Pair) took(from int, err error) bool {
 	case f.n == 0:
 		f.eof = true
 		f.drop()
+		if f.look != nil {
+			f.look(nil)
+			f.look = nil
+		}
 	default:
 		return true
 	}

@@ -86,16 +86,28 @@ func (p *Pair) Receive() (err error) {
 	return err
 }
 
+// Overhear has look see what the upstream sends, piece by piece and before the
+// client gets it, until look returns false; nil is the upstream's end. It is to be
+// called before Receive. look runs in an event loop, under the pair's lock: it must
+// neither block nor call the pair.
+func (p *Pair) Overhear(look func(piece []byte) bool) { p.flows[upstream].look = look }
+
 // Send starts carrying what the client sends, too, all that was not read yet.
 // Receive must have been called; until Send the client's side is the caller's to
 // read, and the upstream's to write.
-func (p *Pair) Send() {
+func (p *Pair) Send() { p.SendIf(nil) }
+
+// SendIf is Send, but first is asked when there is something to read, or the end.
+// If it returns false the two sides are the caller's again, as before Send. It is
+// called as Overhear's look is.
+func (p *Pair) SendIf(first func() bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.over {
 		return
 	}
-	p.flows[client].on = true
+	f := &p.flows[client]
+	f.on, f.ready, f.first = true, false, first
 	p.ends[client].told = true
 	if err := p.ends[client].conn.Give(p, client); err != nil {
 		p.end(err)

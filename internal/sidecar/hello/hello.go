@@ -23,6 +23,7 @@ type Hello struct {
 	ServerName string   // as it was sent; "" without one
 	Protocols  []string // offered by ALPN, in the client's order
 	ECH        bool     // it carries an encrypted ClientHello, or pretends to
+	Size       int      // in bytes, with the headers of its records
 }
 
 // Names reports whether the server name is host, which is lower-case ASCII. Case
@@ -67,35 +68,36 @@ func Begins(b []byte) bool { return recordError(b) == nil }
 // Read returns the facts of the ClientHello that b begins with. With more, b is
 // only the beginning of one. An error is an *Error.
 func Read(b []byte) (h Hello, more bool, err error) {
-	msg, more, err := message(b)
+	msg, size, more, err := message(b)
 	if err != nil || more {
 		return Hello{}, more, err
 	}
 	h, err = parse(msg)
+	h.Size = size
 	return h, false, err
 }
 
 // message returns the body of the handshake message that b begins with, joined out
-// of its records. It must end where a record ends: what follows a ClientHello in
-// its record is for nobody. Nothing is copied until all of it is there, since b may
-// come byte by byte.
-func message(b []byte) (msg []byte, more bool, err error) {
+// of its records, and how many bytes of b they take. It must end where a record
+// ends: what follows a ClientHello in its record is for nobody. Nothing is copied
+// until all of it is there, since b may come byte by byte.
+func message(b []byte) (msg []byte, taken int, more bool, err error) {
 	var head [4]byte // type and length
 	got := 0         // bytes of the message so far
 	rest := b
 	for records := 1; ; records++ {
 		if err := recordError(rest); err != nil {
-			return nil, false, err
+			return nil, 0, false, err
 		}
 		if len(rest) < recordHeader {
-			return nil, true, nil
+			return nil, 0, true, nil
 		}
 		n := int(binary.BigEndian.Uint16(rest[3:]))
 		switch {
 		case n == 0 || n > maxRecord:
-			return nil, false, malformed("a record has no or too much content")
+			return nil, 0, false, malformed("a record has no or too much content")
 		case records > maxRecords:
-			return nil, false, malformed("it is spread over too many records")
+			return nil, 0, false, malformed("it is spread over too many records")
 		}
 		rest = rest[recordHeader:]
 		have := rest[:min(len(rest), n)]
@@ -103,20 +105,20 @@ func message(b []byte) (msg []byte, more bool, err error) {
 			copy(head[got:], have)
 		}
 		if got+len(have) > 0 && head[0] != typeClientHello {
-			return nil, false, malformed("the first message is another")
+			return nil, 0, false, malformed("the first message is another")
 		}
 		if got+len(have) >= len(head) {
 			switch size := len(head) + int(head[1])<<16 + int(head[2])<<8 + int(head[3]); {
 			case size > MaxSize:
-				return nil, false, malformed("it is too long")
+				return nil, 0, false, malformed("it is too long")
 			case got+n > size:
-				return nil, false, malformed("its last record holds more than it")
+				return nil, 0, false, malformed("its last record holds more than it")
 			case got+len(have) == size:
-				return join(b, records)[len(head):], false, nil
+				return join(b, records)[len(head):], len(b) - len(rest) + n, false, nil
 			}
 		}
 		if len(have) < n {
-			return nil, true, nil
+			return nil, 0, true, nil
 		}
 		got += n
 		rest = rest[n:]

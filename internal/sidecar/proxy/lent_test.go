@@ -173,12 +173,19 @@ func (f *failsOnce) Read(b []byte) (int, error) {
 func TestTunnelChaos(t *testing.T) {
 	rounds, _ := strconv.Atoi(os.Getenv("FIRMA_CHAOS"))
 	hello := helloBytes(t, nil)
-	firsts := []string{"", "x", hello[:20], hello, hello + "more", strings.Replace(hello, "api.example.com", "api.example.net", 1)}
+	firsts := []string{"", "x", hello[:20], hello, hello + "more", strings.Replace(hello, "api.example.com", "api.example.net", 1),
+		hello + changed, hello + hello, hello + earlyData[:8], hello + strings.Replace(hello, "api.example.com", "api.example.net", 1)}
 	var arrived atomic.Int64
 	addr, _ := listen(t, func(c *net.TCPConn, r *bufio.Reader) {
 		var wg sync.WaitGroup
+		how := rand.IntN(9)
 		wg.Go(func() {
-			switch rand.IntN(6) {
+			switch how {
+			case 6:
+				io.WriteString(c, retryRequest)
+			case 7:
+				io.WriteString(c, usualAnswer[:20])
+				io.WriteString(c, usualAnswer[20:])
 			case 0:
 				c.SetLinger(0)
 				c.Close()
@@ -233,6 +240,9 @@ func TestTunnelChaos(t *testing.T) {
 					io.Copy(io.Discard, c)
 				case 2:
 					io.Copy(io.Discard, c)
+				case 3:
+					c.Read(make([]byte, 1<<10))
+					io.WriteString(c, hello)
 				}
 			})
 			wg.Go(func() {
@@ -278,6 +288,7 @@ func (e *tallying) Enforce(context.Context, *intent.Call) verdict.Decision {
 
 func (e *tallying) Refuse(_ context.Context, _ *intent.Call, d verdict.Decision, _ verdict.Reason, _ string) verdict.Decision {
 	e.ended.Add(1)
+	e.sent.Add(4 << 10) // a first hello may have been sent before the second was refused
 	return d
 }
 

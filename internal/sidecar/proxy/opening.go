@@ -20,6 +20,8 @@ type opening struct {
 	strict  bool // host is looked into: neither TLS nor HTTP passes unread
 	accepts verdict.Accepts
 	in      *http1.Reader // of the client
+	first   int           // size of the ClientHello, once it was judged; 0: there is none
+	answer  answer        // the upstream's to it
 }
 
 func newOpening(c *intent.Call, accepts verdict.Accepts, in *http1.Reader, strict bool) *opening {
@@ -33,30 +35,44 @@ func (t *tunnel) open() bool {
 	if o == nil {
 		return true
 	}
-	t.opening = nil
 	defer o.in.Release()
-	switch t.refused = o.look(t.client, t.srv.cfg.HeadTimeout); t.refused {
-	case "":
-	case cutMeanwhile:
-		t.refused = ""
-		return false
-	default:
-		if b := o.in.Buffered(); len(b) > 0 && hello.Begins(b) {
-			sendAlert(t.client)
-		}
-		t.abort()
+	if !t.may(o.look(t.client, t.srv.cfg.HeadTimeout), o) {
 		return false
 	}
-	b := o.in.Buffered()
-	if len(b) == 0 {
+	if o.first > 0 {
+		return t.pass(o, o.first) && t.follow(o)
+	}
+	return t.pass(o, len(o.in.Buffered()))
+}
+
+// may ends the tunnel if there is a reason to refuse what the client says.
+func (t *tunnel) may(refused string, o *opening) bool {
+	switch refused {
+	case "":
+		return true
+	case cutMeanwhile:
+		return false
+	}
+	t.refused = refused
+	if b := o.in.Buffered(); o.first > 0 || len(b) > 0 && hello.Begins(b) {
+		sendAlert(t.client)
+	}
+	t.abort()
+	return false
+}
+
+// pass sends the upstream n bytes of what was read of the client.
+func (t *tunnel) pass(o *opening, n int) bool {
+	if n == 0 {
 		return true
 	}
-	if _, err := t.upstream.Write(b); err != nil {
+	if _, err := t.upstream.Write(o.in.Buffered()[:n]); err != nil {
 		t.broke(&writeError{err}, false)
 		return false
 	}
-	t.sent += int64(len(b))
-	t.moved.Add(int64(len(b)))
+	o.in.Discard(n)
+	t.sent += int64(n)
+	t.moved.Add(int64(n))
 	return true
 }
 
@@ -94,6 +110,7 @@ func (o *opening) look(client net.Conn, patience time.Duration) string {
 	h, err := readHello(o.in)
 	switch {
 	case err == nil:
+		o.first = h.Size
 		return o.judge(&h)
 	case !isHello(err):
 		return o.late(err)

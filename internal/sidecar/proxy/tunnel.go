@@ -65,6 +65,9 @@ func (t *tunnel) lend(keep func(*carry.Pair), conclude func(error)) bool {
 		return false
 	}
 	t.parts.Store(2)
+	if o := t.opening; o != nil {
+		t.pair.Overhear(func(piece []byte) bool { return t.overhear(o, piece, part) })
+	}
 	t.upstream.SetDeadline(time.Time{})
 	keep(t.pair)
 	if t.pair.Receive() != nil {
@@ -75,7 +78,7 @@ func (t *tunnel) lend(keep func(*carry.Pair), conclude func(error)) bool {
 	t.stop = t.limit()
 	defer part()
 	if t.open() {
-		t.pair.Send()
+		t.send(part)
 	}
 	return true
 }
@@ -98,9 +101,9 @@ func (t *tunnel) run() error {
 			t.received += n
 			result <- err
 		}()
-		n, err = t.carry(t.client, t.upstream)
+		n, err = t.carry(t.client, t.overheard())
 	}()
-	if t.open() {
+	if t.open() && t.attend() {
 		n, _ := t.carry(t.upstream, t.client)
 		t.sent += n
 	}
@@ -109,7 +112,7 @@ func (t *tunnel) run() error {
 }
 
 // carry moves everything from src to dst and passes the end on.
-func (t *tunnel) carry(dst, src net.Conn) (int64, error) {
+func (t *tunnel) carry(dst net.Conn, src io.Reader) (int64, error) {
 	n, err := copyAll(dst, src, &t.moved)
 	if err == nil {
 		// The second end needs no word of its own: closing both follows.
