@@ -42,6 +42,8 @@ var libraries = []library{
 	{"ruby", `ruby get.rb $1 $2`, 1, ""},
 	{"php-curl", `php get.php curl $1 $2`, 1, ""},
 	{"php-stream", `php get.php stream $1 $2`, 1, ""},
+	{"perl-tiny", `perl get.pl $1 $2`, 1, ""},
+	{"java-url", `java -XX:TieredStopAtLevel=1 GetURL.java $1 $2`, 1, ""},
 	{"rust-ureq", `./get_ureq $1 $2`, 2, ""},
 	{"rust-reqwest", `./get_reqwest $1 $2`, 1, ""},
 	{"httpie", `http --ignore-stdin --print=hb $1 | grep -o '^HTTP/1.1 200'; http --ignore-stdin --print=hb $2 | grep -o '^HTTP/1.1 403\|"reason":"[a-zA-Z]*"'`, 1,
