@@ -67,19 +67,25 @@ func (e *Error) Error() string { return "malformed request: " + e.Why }
 func refuse(why string) error { return &Error{Why: why} }
 
 // FromAbsolute reads the absolute form that a client sends to a proxy,
-// "http://host[:port]/path?query" (RFC 9112, section 3.2.2). The scheme must be
-// http: a proxy is asked for https by CONNECT. Every error is an *Error.
+// "http://host[:port]/path?query" (RFC 9112, section 3.2.2). With https the client
+// leaves the TLS to the proxy: most ask by CONNECT, older axios does not. Every
+// error is an *Error.
 func FromAbsolute(method, uri string) (Call, error) {
-	const scheme = "http://"
-	if len(uri) < len(scheme) || !strings.EqualFold(uri[:len(scheme)], scheme) {
-		return Call{}, refuse("the target is not an absolute http:// URL")
+	scheme, rest, found := strings.Cut(uri, "://")
+	transport := ""
+	switch {
+	case found && strings.EqualFold(scheme, HTTP):
+		transport = HTTP
+	case found && strings.EqualFold(scheme, HTTPS):
+		transport = HTTPS
+	default:
+		return Call{}, refuse("the target is not an absolute http:// or https:// URL")
 	}
-	rest := uri[len(scheme):]
 	end := strings.IndexAny(rest, "/?#")
 	if end < 0 {
 		end = len(rest)
 	}
-	return FromOrigin(HTTP, method, rest[:end], rest[end:])
+	return FromOrigin(transport, method, rest[:end], rest[end:])
 }
 
 // FromOrigin reads a request whose destination is known apart from its target: a

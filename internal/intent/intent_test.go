@@ -31,9 +31,13 @@ func TestFromAbsolute(t *testing.T) {
 			Addr: netip.MustParseAddr("169.254.169.254"), Path: "/latest/meta-data"}},
 		{"http://[::ffff:127.0.0.1]:8080/", intent.Call{Host: "127.0.0.1", Port: 8080, IsIP: true,
 			Addr: netip.MustParseAddr("127.0.0.1"), Path: "/"}},
+		{"HTTPS://Example.com./x?y", intent.Call{Transport: "https", Host: "example.com", Port: 443, Path: "/x", RawQuery: "y"}},
+		{"https://example.com:8443", intent.Call{Transport: "https", Host: "example.com", Port: 8443, Path: "/"}},
 		{"http://bücher.test/é", intent.Call{Host: "xn--bcher-kva.test", Port: 80, Path: "/%C3%A9"}},
 	} {
-		tc.want.Transport, tc.want.Method = "http", "GET"
+		if tc.want.Method = "GET"; tc.want.Transport == "" {
+			tc.want.Transport = "http"
+		}
 		got, err := intent.FromAbsolute("GET", tc.uri)
 		if err != nil {
 			t.Errorf("FromAbsolute(%q): %v", tc.uri, err)
@@ -46,7 +50,7 @@ func TestFromAbsolute(t *testing.T) {
 func TestFromAbsoluteRefuses(t *testing.T) {
 	for _, uri := range []string{
 		"", "/", "/x", "*", "example.com", "//example.com/", "http:", "http:/", "http://", "http:///x", "http://?x",
-		"https://example.com/", "ftp://example.com/", "http:\\\\example.com", " http://example.com/", "http ://example.com",
+		"https:/example.com/", "https//example.com/", "wss://example.com/", "ftp://example.com/", "https://user@example.com/", "https://", "http:\\\\example.com", " http://example.com/", "http ://example.com",
 		"http://user@example.com/", "http://user:pw@example.com/", "http://example.com@evil.test/", "http://@example.com/",
 		"http://example.com\\@evil.test/", "http://example.com\\.evil.test/", "http://evil.test\\x",
 		"http://example.com#@evil.test/", "http://example.com#", "http://example.com/#f", "http://example.com/?x#f",

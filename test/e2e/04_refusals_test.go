@@ -214,7 +214,7 @@ var malformed = map[string]string{
 	"user information":       "GET http://plain.test@evil.test/x HTTP/1.1\r\nHost: evil.test\r\n\r\n",
 	"a fragment":             "GET http://plain.test/x#y HTTP/1.1\r\nHost: plain.test\r\n\r\n",
 	"another scheme":         "GET ftp://plain.test/x HTTP/1.1\r\nHost: plain.test\r\n\r\n",
-	"https without a tunnel": "GET https://secure.test/x HTTP/1.1\r\nHost: secure.test\r\n\r\n",
+	"a WebSocket's scheme":   "GET wss://secure.test/x HTTP/1.1\r\nHost: secure.test\r\n\r\n",
 	"a folded header":        "GET http://plain.test/x HTTP/1.1\r\nHost: plain.test\r\nX-A: 1\r\n 2\r\n\r\n",
 	"a space before a colon": "GET http://plain.test/x HTTP/1.1\r\nHost: plain.test\r\nX-A : 1\r\n\r\n",
 	"a tunnel with a body":   "CONNECT secure.test:443 HTTP/1.1\r\nHost: secure.test\r\nContent-Length: 1\r\n\r\na",

@@ -21,6 +21,9 @@ func (c *conn) read() (hint string, err error) {
 	if c.call, err = intent.FromAbsolute(method(c.req.Method), string(c.req.Target)); err != nil {
 		return "", err
 	}
+	if c.call.Transport == intent.HTTPS && c.srv.cfg.TLS == nil {
+		return "", &intent.Error{Why: "no connection is looked into here, so TLS is the client's: it must ask for an https:// URL by CONNECT"}
+	}
 	if c.req.Host != nil && !bytes.Equal(c.req.Host, authority(c.req.Target)) {
 		if err := sameHost(&c.call, c.req.Host); err != nil {
 			return "", err
@@ -44,13 +47,9 @@ func method(b []byte) string {
 	return string(b)
 }
 
-// authority returns what stands between "http://" and the next "/", "?" or "#".
+// authority returns what stands between "://" and the next "/", "?" or "#".
 func authority(target []byte) []byte {
-	const scheme = len("http://")
-	if len(target) < scheme {
-		return nil
-	}
-	rest := target[scheme:]
+	_, rest, _ := bytes.Cut(target, []byte("://"))
 	if i := bytes.IndexAny(rest, "/?#"); i >= 0 {
 		rest = rest[:i]
 	}
@@ -65,8 +64,11 @@ func sameHost(call *intent.Call, value []byte) error {
 		return err
 	}
 	if port == 0 {
-		if port = 80; call.Transport == intent.Connect {
+		switch port = 80; call.Transport {
+		case intent.Connect:
 			port = call.Port
+		case intent.HTTPS:
+			port = 443
 		}
 	}
 	if host != call.Host || port != call.Port {
