@@ -122,7 +122,8 @@ func ValidTokenID(s string) bool {
 }
 
 // clean keeps a reason on one line and free of control characters, since it
-// ends up in logs and terminals.
+// ends up in logs and terminals. One that begins like a time is set off from those
+// before it: read as one, it could end the revocation, or make the line none.
 func clean(reason string) string {
 	keep := func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
@@ -130,5 +131,9 @@ func clean(reason string) string {
 		}
 		return r
 	}
-	return strings.TrimSpace(strings.Map(keep, strings.ToValidUTF8(reason, "?")))
+	reason = strings.TrimSpace(strings.Map(keep, strings.ToValidUTF8(reason, "?")))
+	if _, target := attribute(&Entry{}, reason); target != nil {
+		return "- " + reason
+	}
+	return reason
 }

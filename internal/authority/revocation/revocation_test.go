@@ -37,6 +37,7 @@ func TestParse(t *testing.T) {
 		"bad id":           {"ctok_\x01\nctok_2\n", []Entry{{TokenID: "ctok_2"}}, "f:1"},
 		"long id":          {strings.Repeat("x", 129) + "\nctok_2\n", []Entry{{TokenID: "ctok_2"}}, "f:1"},
 		"long line":        {"ctok_1 " + strings.Repeat("x", 5000) + "\nctok_2\n", []Entry{{TokenID: "ctok_2"}}, "f:1"},
+		"reason like time": {"ctok_1 \x1bexpires=2001-01-01T00:00:00Z\n", []Entry{{TokenID: "ctok_1", Reason: "- expires=2001-01-01T00:00:00Z"}}, ""},
 		"escapes":          {"ctok_1 a\x1b[2Jb\u0085\xff\n", []Entry{{TokenID: "ctok_1", Reason: "a [2Jb ?"}}, ""},
 		"first error only": {"é\nü\n", nil, "f:1"},
 	}
@@ -84,6 +85,13 @@ func TestAdd(t *testing.T) {
 	}
 	entries, err := Read(path)
 	if err != nil || len(entries) != 4 || entries[0].TokenID != "ctok_0" || !strings.HasPrefix(entries[3].Reason, "a ctok_forged b") {
+		t.Errorf("%v, %.300v", err, entries)
+	}
+	if err := Add(path, Entry{TokenID: "ctok_4", Reason: " expires=2001-01-01T00:00:00Z", At: noon}); err != nil {
+		t.Fatal(err)
+	}
+	entries, err = Read(path)
+	if err != nil || len(entries) != 5 || entries[4].Reason != "- expires=2001-01-01T00:00:00Z" || !entries[4].Expires.IsZero() {
 		t.Errorf("%v, %.300v", err, entries)
 	}
 	for _, bad := range []string{"", "#x", "a b", "a\nb", strings.Repeat("x", 200)} {
