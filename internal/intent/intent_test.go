@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -357,9 +358,20 @@ func FuzzFromAuthority(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		host, port, herr := intent.SplitHostPort(s)
+		if herr == nil {
+			key := intent.HostKey(host, port)
+			again, aport, err := intent.SplitHostPort(key)
+			if err != nil || again != host || aport != port && port != 80 && port != 443 {
+				t.Fatalf("%q is %q and %d, and %s is %q and %d, %v", s, host, port, key, again, aport, err)
+			}
+		}
 		c, err := intent.FromAuthority(s)
 		if err != nil {
 			return
+		}
+		if herr != nil || host != c.Host || port != c.Port {
+			t.Fatalf("%q is %q and %d, %v; as an authority %+v", s, host, port, herr, c)
 		}
 		checkCall(t, c)
 		again, err := intent.FromAuthority(c.HostPort())
@@ -368,6 +380,36 @@ func FuzzFromAuthority(f *testing.F) {
 		}
 		if u, err := url.Parse("http://" + c.HostPort()); err != nil || u.Host != c.HostPort() {
 			t.Fatalf("%q: net/url reads %v, %v", s, u, err)
+		}
+	})
+}
+
+// FuzzAuditResource: what the log shows of a query holds no value of a parameter that is
+// sensitive, as another parser reads its name, and all of what is not.
+func FuzzAuditResource(f *testing.F) {
+	for _, s := range []string{"token=s3cret&a=1", "Access_Token=x;sig=y&b", "%74oken=x", "a-b.password=x", "x-amz-signature=%2b&&=", "[token]=x", "key", "to+ken=x&auth =y", "token[]=a=b"} {
+		f.Add(s)
+	}
+	sensitive := []string{"api_key", "apikey", "key", "token", "access_token", "refresh_token", "auth", "password", "secret", "signature", "sig", "sas"}
+	f.Fuzz(func(t *testing.T, query string) {
+		c, err := intent.FromOrigin(intent.HTTPS, "GET", "a.test", "/?"+query)
+		if err != nil {
+			return
+		}
+		shown, _ := strings.CutPrefix(c.AuditResource(), "a.test/")
+		before := strings.FieldsFunc(c.RawQuery, func(r rune) bool { return r == '&' || r == ';' })
+		after := strings.FieldsFunc(strings.TrimPrefix(shown, "?"), func(r rune) bool { return r == '&' || r == ';' })
+		if len(before) != len(after) {
+			t.Fatalf("%q is shown as %q", c.RawQuery, shown)
+		}
+		for i := range before {
+			k, v, _ := strings.Cut(before[i], "=")
+			k2, v2, _ := strings.Cut(after[i], "=")
+			name, err := url.QueryUnescape(k)
+			hidden := err == nil && slices.Contains(sensitive, strings.ToLower(name)) && v != ""
+			if k != k2 || hidden && v2 != "REDACTED" || v2 != "REDACTED" && v2 != v {
+				t.Fatalf("%q is shown as %q", before[i], after[i])
+			}
 		}
 	})
 }

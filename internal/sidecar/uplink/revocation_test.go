@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/big"
 	"net/http"
 	"sync"
 	"testing"
@@ -276,13 +277,16 @@ func TestRevocationSetWhileReading(t *testing.T) {
 	readers.Wait()
 }
 
+// FuzzReplayLength: a length is what big numbers say, if a stream can be as long.
 func FuzzReplayLength(f *testing.F) {
-	for _, s := range []string{"0", "17", "-1", "", "1e3", " 1", "99999999999999999999"} {
+	for _, s := range []string{"0", "17", "-1", "", "1e3", " 1", "99999999999999999999", "+7", "007", "0x7", "1_0"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if n, ok := replayLength(s); ok && n < 0 {
-			t.Errorf("%q is %d", s, n)
+		n, ok := replayLength(s)
+		want, isNumber := new(big.Int).SetString(s, 10)
+		if ok != (isNumber && want.IsInt64() && want.Sign() >= 0) || ok && want.Int64() != int64(n) {
+			t.Errorf("%q is %d, %v", s, n, ok)
 		}
 	})
 }

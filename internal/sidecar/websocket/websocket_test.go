@@ -314,6 +314,32 @@ func FuzzPieces(f *testing.F) {
 	})
 }
 
+// FuzzExtensions: of what a client offers only what is known here is passed on, which a
+// server may then agree on, once.
+func FuzzExtensions(f *testing.F) {
+	for _, s := range []string{"", "permessage-deflate; client_max_window_bits", "x-webkit-deflate-frame, permessage-deflate", "Permessage-Deflate;a=\"b, foo\"", "permessage-deflate, permessage-deflate", "foo", " ,\t, "} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		offer := Offers(value)
+		if again := Offers(offer); again != offer {
+			t.Fatalf("%q is passed on as %q, and that as %q", value, offer, again)
+		}
+		n := 0
+		for _, one := range strings.Split(offer, ",") {
+			if _, ok := Agreed(one); !ok {
+				t.Fatalf("%q is passed on as %q, with %q", value, offer, one)
+			}
+			if strings.TrimSpace(one) != "" {
+				n++
+			}
+		}
+		if compressed, ok := Agreed(offer); compressed != (n > 0) && ok || ok != (n < 2) {
+			t.Fatalf("%d of %q: %v %v", n, offer, compressed, ok)
+		}
+	})
+}
+
 func BenchmarkWriter(b *testing.B) {
 	in := frame(Server, 0x82, make([]byte, 32<<10))
 	b.SetBytes(int64(len(in)))
