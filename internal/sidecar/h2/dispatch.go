@@ -131,8 +131,11 @@ func (x *exchange) run() uint32 {
 		return x.failed(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == 101 {
+	switch {
+	case resp.StatusCode == 101:
 		return x.failed(&responseError{"it switched protocols unasked"})
+	case resp.StatusCode < 200 || resp.StatusCode > 999: // net/http takes any number from HTTP/2
+		return x.failed(&responseError{"its status is no number of three digits"})
 	}
 	x.res.Status, x.res.Latency = resp.StatusCode, time.Since(x.start)
 	err = x.respond(resp)
