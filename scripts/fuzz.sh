@@ -24,6 +24,8 @@ targets=$(grep -rE --include='*_test.go' '^func Fuzz' internal cmd test |
 while read -r pkg target; do
 	result=ok
 	go test "./$pkg" -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x "$@" >"$said" 2>&1 || result=FAILED
+	# The end of the time is no finding, although Go may call it one.
+	if grep -q 'context deadline exceeded' "$said" && ! grep -q 'Failing input' "$said"; then result=ok; fi
 	last=$(sed -nE 's/^fuzz: elapsed: ([^,]*), execs: ([0-9]+).*new interesting: ([0-9]+).*/\2 executions in \1, \3 new inputs/p' "$said" | tail -n 1)
 	[ -n "$last" ] || result=FAILED
 	printf '%-6s %-34s %-24s %s\n' "$result" "${pkg#internal/}" "$target" "${last:-never ran}"

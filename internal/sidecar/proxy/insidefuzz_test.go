@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 
 	"firma/internal/intent"
 	"firma/internal/sidecar/allowance"
+	"firma/internal/sidecar/hello"
 	"firma/internal/verdict"
 )
 
@@ -73,9 +75,50 @@ func FuzzJudgedIsSentInside(f *testing.F) {
 	})
 }
 
+// checkTunnelled: what a tunnel carries is the agent's own bytes, and on the port of TLS
+// a whole ClientHello that names the destination comes first. What is no tunnel's is a
+// request that was composed.
+func checkTunnelled(t *testing.T, wire, got []byte, host string, port uint16) {
+	if len(got) == 0 {
+		return
+	}
+	if !bytes.Contains(wire, got) {
+		if _, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(got))); err != nil {
+			t.Errorf("%q reached %s, and the agent did not send it: %v", got, host, err)
+		}
+		return
+	}
+	if port != 443 && !hello.Begins(got) {
+		return
+	}
+	if h, more, err := hello.Read(got); err != nil || more || !h.Names(host) || h.ECH {
+		t.Errorf("%q reached %s: %+v, %v, %v", got, host, h, more, err)
+	}
+}
+
+// helloTo is the ClientHello of a client of name.
+func helloTo(f *testing.F, name string) []byte {
+	near, far := net.Pipe()
+	defer far.Close()
+	go tls.Client(near, &tls.Config{ServerName: name, CurvePreferences: []tls.CurveID{tls.X25519}}).Handshake()
+	b := make([]byte, 4<<10)
+	n, err := far.Read(b)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return b[:n]
+}
+
 // FuzzStreamOpenings: whatever the agent opens a stream with, by CONNECT, SOCKS or
-// captured, nothing is sent to another destination than one that was allowed.
+// captured, nothing is sent to another destination than one that was allowed, and to
+// that only what it may say first.
 func FuzzStreamOpenings(f *testing.F) {
+	for _, name := range []string{"api.example.com", "evil.test"} {
+		f.Add(append([]byte(connectReq), helloTo(f, name)...))
+		f.Add(append([]byte(greeting+socksTo("api.example.com", 443)), helloTo(f, name)...))
+		f.Add(append([]byte(greeting+socksTo("api.example.com", 22)), helloTo(f, name)...))
+	}
+	f.Add([]byte(greeting + socksTo("api.example.com", 22) + "SSH-2.0-x\r\n"))
 	f.Add([]byte(connectReq + "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"))
 	f.Add([]byte(greeting + socksTo("api.example.com", 443) + "hello"))
 	f.Add([]byte(greeting + socksTo("evil.test\x00api.example.com", 443)))
@@ -83,6 +126,7 @@ func FuzzStreamOpenings(f *testing.F) {
 	f.Add([]byte("\x05\x02\x00\x02\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x50GET / HTTP/1.1\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		dialled := map[string]bool{}
+		var upstreams sync.WaitGroup
 		allowed := map[string]bool{}
 		e := &enforcer{strict: true, decide: func(c *intent.Call) verdict.Decision {
 			if c.Host == "evil.test" {
@@ -95,7 +139,11 @@ func FuzzStreamOpenings(f *testing.F) {
 		s, err := New(Config{Enforcer: e, HeadTimeout: time.Second, Memory: mine, Dialer: dialFunc(func(_ context.Context, host string, port uint16) (net.Conn, error) {
 			dialled[fmt.Sprint(host, port)] = true
 			near, far := tcpPair(t)
-			go func() { io.Copy(io.Discard, far); far.Close() }()
+			upstreams.Go(func() {
+				got, _ := io.ReadAll(far)
+				far.Close()
+				checkTunnelled(t, wire, got, host, port)
+			})
 			return near, nil
 		})})
 		if err != nil {
@@ -114,6 +162,7 @@ func FuzzStreamOpenings(f *testing.F) {
 		if n := mine.Used(); n != 0 {
 			t.Errorf("%d bytes are still held", n)
 		}
+		upstreams.Wait()
 		for d := range dialled {
 			if !allowed[d] {
 				t.Fatalf("%s was dialled, allowed were %v", d, allowed)
