@@ -53,9 +53,14 @@ func (c *Call) IsPush() bool {
 	if c.Method != "POST" && c.Override != "POST" || !strings.Contains(c.Path, "git-receive-pack") {
 		return false
 	}
-	path := strings.TrimSuffix(BeforeQuery(strings.ReplaceAll(c.Path, "%2F", "/")), "/")
-	last, _ := cutParams([]byte(path[strings.LastIndexByte(path, '/')+1:]))
-	return last == "git-receive-pack"
+	path := BeforeQuery(strings.ReplaceAll(c.Path, "%2F", "/"))
+	for { // a segment that is nothing but parameters is none to who drops them
+		at := strings.LastIndexByte(path, '/')
+		if name, _ := cutParams([]byte(path[at+1:])); name != "" || at < 0 {
+			return name == "git-receive-pack"
+		}
+		path = path[:at]
+	}
 }
 
 // Error says why bytes are no call. It becomes the refusal MalformedRequest; Why

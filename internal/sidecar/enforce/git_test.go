@@ -8,6 +8,7 @@ import (
 
 	"firma/internal/gitpush"
 	"firma/internal/intent"
+	"firma/internal/mapping"
 	"firma/internal/policy"
 	"firma/internal/verdict"
 )
@@ -124,4 +125,31 @@ forbid (principal, action, resource) when { context has git_repo && context.git_
 			}
 		})
 	}
+}
+
+// FuzzPush: in whichever reading of its path and method a request is a git push to
+// policies, its commands are read; and a request whose commands are read is one.
+func FuzzPush(f *testing.F) {
+	for _, path := range []string{"/o/r.git/git-receive-pack", "/o/r.git/git-receive-pack/", "/o%2fr.git%2fgit-receive-pack", "/git-receive-pack;x", "/r/git-receive-pack/;x", "/r/git-receive-pack%3bx/", "/r/;a/git-receive-pack", "/r/git-receive-pack/..", "/r/Git-receive-pack", "/r%2Fgit-receive-pack%2f;x", "/r/git-receive%2dpack?service=git-receive-pack", "/git-receive-pack/;/;x/"} {
+		f.Add(path, "")
+		f.Add(path, "POST")
+	}
+	f.Fuzz(func(t *testing.T, path, override string) {
+		for _, method := range []string{"POST", "GET"} {
+			c, err := intent.FromOrigin(intent.HTTPS, method, "a.test", path)
+			if err != nil || override != "" && c.SetOverride(override) != nil {
+				return
+			}
+			write := false
+			for _, p := range append(mapping.OtherPaths(&c), c.Path) {
+				if g := gitContext(&c, p); g != nil && g.Operation == "write" {
+					write = true
+				}
+			}
+			posts := c.Method == "POST" || c.Override == "POST"
+			if c.IsPush() != (write && posts) {
+				t.Fatalf("%s (%s) %s: a push %v, to policies %v", c.Method, c.Override, c.Target(), c.IsPush(), write)
+			}
+		}
+	})
 }
