@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,7 +38,8 @@ func FuzzAnswers(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Cleanup(func() { ln.Close() })
+	var upstreams sync.WaitGroup
+	f.Cleanup(func() { ln.Close(); upstreams.Wait() })
 	f.Fuzz(func(t *testing.T, said []byte, bodyless bool) {
 		if len(said) > 32<<10 {
 			return // and the client's window is enough
@@ -49,7 +51,7 @@ func FuzzAnswers(f *testing.F) {
 		mine := allowance.New(1 << 20)
 		s, err := New(Config{Enforcer: newEnforcer(), Memory: mine, Log: slog.New(slog.NewTextHandler(failOnLog{t}, nil)),
 			DialTLS: func(ctx context.Context, name string, _ uint16, _ []string) (*tls.Conn, error) {
-				go func() {
+				upstreams.Go(func() {
 					c, err := ln.Accept()
 					if err != nil {
 						return
@@ -58,7 +60,7 @@ func FuzzAnswers(f *testing.F) {
 					if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
 						c.Write(said)
 					}
-				}()
+				})
 				return dialTo(ln.Addr().String())(context.Background(), name, 0, nil)
 			}})
 		if err != nil {
@@ -122,7 +124,8 @@ func FuzzAnswersInFrames(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Cleanup(func() { ln.Close() })
+	var upstreams sync.WaitGroup
+	f.Cleanup(func() { ln.Close(); upstreams.Wait() })
 	f.Fuzz(func(t *testing.T, said []byte, bodyless bool) {
 		if len(said) > 32<<10 {
 			return
@@ -134,7 +137,7 @@ func FuzzAnswersInFrames(f *testing.F) {
 		mine := allowance.New(1 << 20)
 		s, err := New(Config{Enforcer: newEnforcer(), Memory: mine, Log: slog.New(slog.NewTextHandler(failOnLog{t}, nil)),
 			DialTLS: func(_ context.Context, name string, _ uint16, protos []string) (*tls.Conn, error) {
-				go func() {
+				upstreams.Go(func() {
 					c, err := ln.Accept()
 					if err != nil {
 						return
@@ -144,7 +147,7 @@ func FuzzAnswersInFrames(f *testing.F) {
 					c.Write(said)
 					c.(*tls.Conn).CloseWrite()
 					io.Copy(io.Discard, c)
-				}()
+				})
 				return dialTo(ln.Addr().String())(context.Background(), name, 0, protos)
 			}})
 		if err != nil {

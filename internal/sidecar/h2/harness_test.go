@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"math/big"
 	"net"
@@ -28,7 +29,10 @@ import (
 	"firma/internal/verdict"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	log.SetOutput(io.Discard) // of net/http's, as firma does
+	goleak.VerifyTestMain(m)
+}
 
 // enforcer is a scripted Enforcer that remembers what it was asked.
 type enforcer struct {
