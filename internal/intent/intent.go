@@ -53,11 +53,17 @@ func (c *Call) IsPush() bool {
 	if c.Method != "POST" && c.Override != "POST" || !strings.Contains(c.Path, "git-receive-pack") {
 		return false
 	}
-	path := BeforeQuery(strings.ReplaceAll(c.Path, "%2F", "/"))
-	for { // a segment that is nothing but parameters is none to who drops them
+	path := strings.ReplaceAll(c.Path, "%2F", "/")
+	return lastName(path) == "git-receive-pack" || lastName(BeforeQuery(path)) == "git-receive-pack"
+}
+
+// lastName is the last segment of a path to a server that drops parameters: one that
+// is nothing else is none.
+func lastName(path string) string {
+	for {
 		at := strings.LastIndexByte(path, '/')
 		if name, _ := cutParams([]byte(path[at+1:])); name != "" || at < 0 {
-			return name == "git-receive-pack"
+			return name
 		}
 		path = path[:at]
 	}

@@ -130,7 +130,7 @@ forbid (principal, action, resource) when { context has git_repo && context.git_
 // FuzzPush: in whichever reading of its path and method a request is a git push to
 // policies, its commands are read; and a request whose commands are read is one.
 func FuzzPush(f *testing.F) {
-	for _, path := range []string{"/o/r.git/git-receive-pack", "/o/r.git/git-receive-pack/", "/o%2fr.git%2fgit-receive-pack", "/git-receive-pack;x", "/r/git-receive-pack/;x", "/r/git-receive-pack%3bx/", "/r/;a/git-receive-pack", "/r/git-receive-pack/..", "/r/Git-receive-pack", "/r%2Fgit-receive-pack%2f;x", "/r/git-receive%2dpack?service=git-receive-pack", "/git-receive-pack/;/;x/"} {
+	for _, path := range []string{"/o/r.git/git-receive-pack", "/o/r.git/git-receive-pack/", "/o%2fr.git%2fgit-receive-pack", "/git-receive-pack;x", "/r/git-receive-pack/;x", "/r/git-receive-pack%3bx/", "/r/;a/git-receive-pack", "/r/git-receive-pack/..", "/r/Git-receive-pack", "/r%2Fgit-receive-pack%2f;x", "/r/git-receive%2dpack?service=git-receive-pack", "/git-receive-pack/;/;x/", "/a%3f/git-receive-pack", "/git-receive-pack%3fx", "/git-receive-pack/;%23/x"} {
 		f.Add(path, "")
 		f.Add(path, "POST")
 	}
