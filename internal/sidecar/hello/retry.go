@@ -26,8 +26,11 @@ func Retries(b []byte) (again, more bool) {
 	got := 0
 	for records := 1; ; records++ {
 		alert := len(b) > 0 && b[0] == typeAlert
-		if len(b) > 0 && !alert && b[0] != typeHandshake || len(b) > 1 && b[1] != 3 {
+		if len(b) > 0 && !alert && b[0] != typeHandshake {
 			return got > 0, false
+		}
+		if len(b) > 1 && b[1] != 3 { // before they know it, some clients take any version
+			return true, false
 		}
 		if len(b) < recordHeader {
 			return false, true

@@ -147,7 +147,7 @@ func TestRetries(t *testing.T) {
 		"a hello of a client":       {build(sni("a.test")), false},
 		"a request for a hello":     {record([]byte{0, 0, 0, 0}), false},
 		"text":                      {[]byte("HTTP/1.1 400 Bad Request\r\n"), false},
-		"another version":           {[]byte{22, 4, 3, 0, 44}, false},
+		"another version":           {[]byte{22, 4, 3, 0, 44}, true},
 		"one whose random is close": {record(serverHello([32]byte(append(bytes.Clone(retryRandom[:31]), 0)))), false},
 	} {
 		if got := tells(t, tt.b, true); got != tt.again {
@@ -186,6 +186,9 @@ func FuzzRetries(f *testing.F) {
 	f.Add(answer(f, tls.X25519))
 	f.Add(append([]byte{21, 3, 3, 0, 2, 1, 112}, answer(f, tls.CurveP384)...))
 	f.Add(record(serverHello(retryRandom)))
+	odd := answer(f, tls.CurveP384)
+	odd[1] = 7
+	f.Add(odd)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		again := tells(t, b, false)
 		c := &scripted{reply: func(said []byte) []byte {
