@@ -1,7 +1,9 @@
 package audit
 
 import (
+	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -177,4 +179,62 @@ func TestOtherOwner(t *testing.T) {
 	if _, err := GenerateKey(filepath.Join(filepath.Dir(o.Path), "key.pem")); fault.NameOf(err) != "AuditKeyUnwritable" {
 		t.Errorf("GenerateKey: %v", err)
 	}
+}
+
+// FuzzParseKey: a text that is taken for a key is one: what it signs, its public half
+// verifies, also after that was written and read again.
+func FuzzParseKey(f *testing.F) {
+	for _, secret := range []any{ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)), mustP256(f)} {
+		der, err := x509.MarshalPKCS8PrivateKey(secret)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+		public, err := x509.MarshalPKIXPublicKey(secret.(crypto.Signer).Public())
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))
+	}
+	f.Add([]byte("-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if public, err := ParsePublicKey("f", text); err == nil {
+			if _, err := newPublicKey(public); err != nil {
+				t.Fatal(err)
+			}
+		} else if fault.NameOf(err) != "AuditKeyInvalid" {
+			t.Fatal(err)
+		}
+		key, err := ParseKey("f", text)
+		if err != nil {
+			if fault.NameOf(err) != "AuditKeyInvalid" {
+				t.Fatal(err)
+			}
+			return
+		}
+		sig, err := key.sign([]byte("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.MarshalPKIXPublicKey(key.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParsePublicKey("f", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, err := newPublicKey(again)
+		if err != nil || public.id != key.ID() || !public.verify([]byte("x"), sig) || public.verify([]byte("y"), sig) {
+			t.Fatalf("%v: %v", key, err)
+		}
+	})
+}
+
+func mustP256(f *testing.F) *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return key
 }

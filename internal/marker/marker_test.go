@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -168,4 +169,51 @@ func TestPIDFiles(t *testing.T) {
 	if pid, born, err := marker.ReadPID(path); err != nil || pid != 4711 || born != 0 {
 		t.Errorf("%d %d %v", pid, born, err)
 	}
+}
+
+// FuzzMarker: whatever lies where a run's marker would, what is listed is about that
+// run and complete, and written again it is the same.
+func FuzzMarker(f *testing.F) {
+	id := "sbx_01h455vb4pex5vsknk084sn02q"
+	f.Add([]byte("sandbox_id = '"+id+"'\nagent_id = 'a'\nsession_id = \"s\\n\"\nauthority_url = ''\npolicy_bundle_version = ''\npid = 2\nstarted_at = '2026-11-23T12:00:00Z'\npid_start = 7\n"), []byte("2\n7\n"))
+	f.Add([]byte("sandbox_id = 'sbx_01h455vb4pex5vsknk084sn02r'\npid = -1\n"), []byte(" 12 "))
+	f.Add([]byte("pid = 99999999999999999999"), []byte("1"))
+	f.Add([]byte("\xff"), []byte("+5\r\n-7\r\n"))
+	state := f.TempDir()
+	place := func(name string) string { return filepath.Join(marker.Dir(state, id), name) }
+	f.Fuzz(func(t *testing.T, metadata, pidFile []byte) {
+		if err := os.MkdirAll(marker.Dir(state, id), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for name, data := range map[string][]byte{"metadata.toml": metadata, "sidecar.pid": pidFile} {
+			if err := os.WriteFile(place(name), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if pid, _, err := marker.ReadPID(place("sidecar.pid")); err == nil && (pid <= 1 || !strings.Contains(string(pidFile), strconv.Itoa(pid))) {
+			t.Fatalf("%q is the process %d", pidFile, pid)
+		}
+		runs, err := marker.List(state)
+		if err != nil || len(runs) > 1 {
+			t.Fatal(runs, err)
+		}
+		if len(runs) == 0 {
+			return
+		}
+		r := runs[0]
+		if r.SandboxID != id || r.AgentID == "" || r.SessionID == "" || r.PID <= 0 {
+			t.Fatalf("%+v", r)
+		}
+		r.PID = os.Getpid() // one whose birth is known
+		if err := marker.Write(state, r); err != nil {
+			t.Fatal(err)
+		}
+		again, err := marker.List(state)
+		if err != nil || len(again) != 1 {
+			t.Fatalf("%+v became %+v, %v", r, again, err)
+		}
+		if again[0].Born = r.Born; again[0] != r {
+			t.Fatalf("%+v became %+v", r, again[0])
+		}
+	})
 }
