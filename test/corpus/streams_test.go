@@ -257,7 +257,16 @@ func (b *bench) socket(t *testing.T, fromClient bool, pass, bad string) {
 		}
 	}
 	got, _ := io.ReadAll(in)
-	seen := string(got)
+	seen, told := string(got), string(got)
+	code := "\x03\xea" // 1002
+	if !fromClient {
+		seen = seen[:min(len(seen), len(pass))]
+		told, code = told[len(seen):], "\x03\xf3" // 1011
+	}
+	closed := strings.HasPrefix(pass, "\x88")
+	if (bad != "" && !closed) != (len(told) > 4 && told[0] == 0x88 && told[2:4] == code) {
+		t.Errorf("the client was told %q", told)
+	}
 	if fromClient {
 		b.origin.settle()
 		_, seen, _ = strings.Cut(strings.Join(b.origin.take(), ""), "\r\n\r\n")

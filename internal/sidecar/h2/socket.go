@@ -4,16 +4,12 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptrace"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
 
 	"firma/internal/sidecar/websocket"
-	"firma/internal/verdict"
 )
 
 // closeTime is how long the upstream has to end a WebSocket after the client did.
@@ -27,7 +23,7 @@ func (x *exchange) socket() uint32 {
 		return x.failed(errClientLeft)
 	}
 	defer x.limit()()
-	resp, up, err := x.upgrade()
+	resp, up, asked, err := x.upgrade()
 	if err != nil {
 		return x.failed(err)
 	}
@@ -43,9 +39,9 @@ func (x *exchange) socket() uint32 {
 		x.record(nil)
 		return codeNone
 	}
-	compressed, ok := websocket.Agreed(resp.Header["Sec-Websocket-Extensions"]...)
-	if !ok {
-		return x.failed(&responseError{"it uses an unknown WebSocket extension"})
+	compressed, why := agrees(asked, resp)
+	if why != "" {
+		return x.failed(&responseError{why})
 	}
 	fields, err := appendFields([]hpack.HeaderField{{Name: ":status", Value: "200"}}, resp.Header)
 	if err != nil {
@@ -56,51 +52,107 @@ func (x *exchange) socket() uint32 {
 		return x.broken(err)
 	}
 	if err := x.carry(up, compressed); err != nil {
-		return x.broken(err)
+		code := x.broken(err)
+		if code == codeInternal {
+			code = codeCancel // as a TCP connection is reset (RFC 8441, section 5)
+		}
+		return code
 	}
 	x.record(nil)
 	return codeNone
 }
 
-// carry runs both directions until the upstream's has ended.
+// carry runs both directions until the upstream's has ended. Whoever broke the
+// protocol is told so, and so is a client whose server did.
 func (x *exchange) carry(up io.ReadWriteCloser, compressed bool) error {
 	result := make(chan error, 1)
-	upward := websocket.NewWriter(up, websocket.Client, compressed)
+	upward, down := websocket.NewWriter(up, websocket.Client, compressed), websocket.NewWriter(toClient{x}, websocket.Server, compressed)
+	late := func() { time.AfterFunc(websocket.LateTime, func() { up.Close() }) }
+	upward.OnLate, down.OnLate = late, late
 	go func() {
 		defer x.c.srv.recover("websocket")
 		err := errCut
 		defer func() { result <- err }()
 		err = x.carryUp(up, upward)
 	}()
-	down := websocket.NewWriter(toClient{x}, websocket.Server, compressed)
 	err := copyTo(down, up)
 	x.stream.Close() // ends the other direction
-	up.Close()
-	if uerr := <-result; uerr != nil && !errors.Is(uerr, errDone) {
+	var bad *websocket.Error
+	uerr := error(nil)
+	if errors.As(err, &bad) {
+		timer := time.AfterFunc(lingerTime, func() { up.Close() })
+		if uerr = <-result; upward.Tell(bad) == nil {
+			io.CopyN(io.Discard, up, linger)
+		}
+		timer.Stop()
+		up.Close()
+	} else {
+		up.Close()
+		uerr = <-result
+	}
+	if bad == nil && uerr != nil && !errors.Is(uerr, errDone) {
 		err = uerr // it came first: the upstream is closed by it
 	} else if err == nil {
 		if err = down.End(); err == nil {
 			err = x.writeData(nil, true, false)
 		}
 	}
-	if upward.Closed() && down.Closed() && x.clientLeft() {
-		return nil // they have said goodbye; how the stream ends does not matter
+	if errors.As(err, &bad) {
+		return x.part(down, bad)
+	}
+	if err != nil && down.Closed() && x.goesOn() {
+		err = nil // the upstream has said goodbye; how its connection ends does not matter
+		x.writeData(nil, true, false)
+	}
+	for _, w := range []*websocket.Writer{upward, down} {
+		if late := w.Late(); late != nil && x.goesOn() {
+			err = late
+		}
 	}
 	return err
+}
+
+// part ends the stream with a Close frame, if the client takes it in time.
+func (x *exchange) part(down *websocket.Writer, bad *websocket.Error) error {
+	x.hurry()
+	if down.Tell(bad) == nil && down.Closed() {
+		x.writeData(nil, true, false)
+	}
+	return bad
+}
+
+// hurry gives the client a little time to take what is left.
+func (x *exchange) hurry() {
+	time.AfterFunc(lingerTime, func() { x.stop(errCut, codeCancel) })
 }
 
 // carryUp sends what the client sends, as far as it is frames. When it returns,
 // the upstream is closed or soon will be.
 func (x *exchange) carryUp(up io.Closer, w *websocket.Writer) error {
 	err := copyTo(w, x.stream)
-	if err == nil {
-		err = w.End()
+	var bad *websocket.Error
+	patience := time.Duration(0)
+	switch {
+	case errors.Is(err, errDone):
+		return err // the other direction sees to the rest
+	case errors.As(err, &bad):
+		x.hurry() // it may not take what the upstream sends, either
+	case err != nil:
+		up.Close()
+		return err
+	default:
+		if err = w.End(); err == nil && w.Closed() {
+			patience = closeTime // the upstream has its own Close frame to send
+		}
 	}
-	if err == nil && w.Closed() { // the upstream has its own Close frame to send
-		time.AfterFunc(closeTime, func() { up.Close() })
-		return nil
+	if h, ok := up.(interface{ CloseWrite() error }); ok && h.CloseWrite() == nil {
+		patience = max(patience, lingerTime/2) // what is on its way would be lost
 	}
-	up.Close()
+	if patience == 0 {
+		up.Close()
+	} else {
+		time.AfterFunc(patience, func() { up.Close() })
+	}
 	return err
 }
 
@@ -131,110 +183,4 @@ func (c toClient) Write(p []byte) (int, error) {
 	c.x.res.ResponseBytes += int64(len(p))
 	c.x.moved.Add(int64(len(p)))
 	return len(p), c.x.writeData(p, false, false)
-}
-
-// upgrade asks the upstream for a WebSocket. A response with status 101 comes with
-// the connection, any other with something to close.
-func (x *exchange) upgrade() (*http.Response, io.ReadWriteCloser, error) {
-	req := &http.Request{
-		Method: x.call.Method,
-		URL:    &url.URL{Scheme: "https", Host: hostPort(x.call.Host, x.call.Port), Opaque: x.call.Path, RawQuery: x.call.RawQuery},
-		Host:   x.call.HostPort(),
-		Header: x.header(&x.d),
-		Proto:  "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}
-	h := req.Header
-	delete(h, "Sec-Websocket-Accept")
-	if offers := websocket.Offers(h["Sec-Websocket-Extensions"]...); offers != "" {
-		h["Sec-Websocket-Extensions"] = []string{offers}
-	} else {
-		delete(h, "Sec-Websocket-Extensions")
-	}
-	if len(h["Sec-Websocket-Version"]) == 0 {
-		h["Sec-Websocket-Version"] = []string{"13"}
-	}
-	key := websocket.NewKey()
-	h["Sec-Websocket-Key"] = []string{key}
-	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
-	ctx := httptrace.WithClientTrace(x.ctx, expect(&httptrace.ClientTrace{}, asked{method: req.Method}))
-	resp, err := x.c.srv.up.one.RoundTrip(req.WithContext(ctx))
-	if mayBeProtocol(err) && x.ctx.Err() == nil {
-		delete(h, "Sec-Websocket-Key")
-		delete(h, "Connection")
-		delete(h, "Upgrade")
-		if resp, up, xerr := x.extend(req); xerr == nil {
-			return resp, up, nil
-		}
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	up, ok := resp.Body.(io.ReadWriteCloser)
-	switch {
-	case resp.StatusCode != http.StatusSwitchingProtocols:
-		return resp, onlyClose{resp.Body}, nil
-	case !ok, !strings.EqualFold(resp.Header.Get("Upgrade"), "websocket"), resp.Header.Get("Sec-Websocket-Accept") != websocket.Accept(key):
-		resp.Body.Close()
-		return nil, nil, &responseError{"its answer to the upgrade is not WebSocket's"}
-	}
-	return resp, up, nil
-}
-
-// mayBeProtocol reports whether an upstream may have failed us since it does not
-// speak HTTP/1.1. It may say so by a TLS alert, or just close or answer in HTTP/2.
-func mayBeProtocol(err error) bool {
-	if err == nil {
-		return false
-	}
-	reason, _ := explain(err, nil)
-	return reason == verdict.ConnectorFailure
-}
-
-type onlyClose struct{ io.ReadCloser }
-
-func (onlyClose) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
-
-// extend asks by extended CONNECT, on a connection of its own.
-func (x *exchange) extend(req *http.Request) (*http.Response, io.ReadWriteCloser, error) {
-	tc, err := x.c.srv.up.dial(x.ctx, req.URL.Host, []string{"h2"})
-	if err != nil {
-		return nil, nil, err
-	}
-	if tc.ConnectionState().NegotiatedProtocol != "h2" {
-		tc.Close()
-		return nil, nil, &responseError{"it speaks neither HTTP/1.1 nor HTTP/2"}
-	}
-	t := x.c.srv.up.transport([]string{"h2"})
-	t.CloseIdleConnections() // has it set up HTTP/2
-	r, w := io.Pipe()
-	req.Method, req.Body, req.ContentLength = http.MethodConnect, r, -1
-	req.Header[":protocol"] = []string{"websocket"}
-	// Not t.RoundTrip, which takes ":protocol" for a malformed field name.
-	resp, err := t.TLSNextProto["h2"](req.URL.Host, tc).RoundTrip(req.WithContext(x.ctx))
-	if err != nil {
-		tc.Close()
-		return nil, nil, err
-	}
-	up := &extended{Reader: resp.Body, Writer: w, close: func() {
-		w.Close()
-		resp.Body.Close()
-		t.CloseIdleConnections()
-		tc.Close()
-	}}
-	if resp.StatusCode == http.StatusOK {
-		resp.StatusCode = http.StatusSwitchingProtocols // in the words of HTTP/1.1
-	}
-	return resp, up, nil
-}
-
-// extended is the stream of an extended CONNECT.
-type extended struct {
-	io.Reader
-	io.Writer
-	close func()
-}
-
-func (e *extended) Close() error {
-	e.close()
-	return nil
 }

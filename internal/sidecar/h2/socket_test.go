@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -57,7 +58,7 @@ func (e *extendedClient) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Header.Set("Upgrade", "websocket")
 		resp.Header.Set("Sec-Websocket-Accept", websocket.Accept(key))
 		body := resp.Body
-		resp.Body = &extended{Reader: body, Writer: w, close: func() { w.Close(); body.Close() }}
+		resp.Body = &extended{Reader: body, WriteCloser: w, close: func() { w.Close(); body.Close() }}
 	}
 	return resp, nil
 }
@@ -171,12 +172,21 @@ func TestOnlyFramesPass(t *testing.T) {
 		if r.URL.Path == "/server" {
 			io.WriteString(c, "\x81\x02hiSSH-2.0-x")
 		}
+		if r.URL.Path == "/within" {
+			io.WriteString(c, "\x82\x05h")
+		}
 		b, _ := io.ReadAll(buffered)
 		got <- string(b)
 	}), "http/1.1")
-	for _, tt := range []struct{ path, sends, passes, arrives, why string }{
-		{"/client", "\x89\x81\x00\x00\x00\x00pSSH-2.0-x\r\n", "\x89\x81\x00\x00\x00\x00p", "", "the client: a reserved"},
-		{"/server", "", "", "\x81\x02hi", "the server: a reserved"},
+	for _, tt := range []struct {
+		path, sends, passes, arrives string
+		toServer, toClient           string // Close frames that follow, with any reason; "" none
+		why                          string
+	}{
+		{"/client", "\x89\x81\x00\x00\x00\x00pSSH-2.0-x\r\n", "\x89\x81\x00\x00\x00\x00p", "", "", "\x03\xea", "the client: a reserved"},
+		{"/client", "\x88\x83\x00\x00\x00\x00\x03\xe8\xff", "", "", "", "\x03\xef", "the client: the reason"},
+		{"/server", "", "", "\x81\x02hi", "\x03\xea", "\x03\xf3", "the server: a reserved"},
+		{"/within", "\x83", "", "\x82\x05h", "", "", "the client: a reserved"},
 	} {
 		e := newEnforcer()
 		_, addr := start(t, Config{Enforcer: e, DialTLS: dialTo(up)})
@@ -185,17 +195,95 @@ func TestOnlyFramesPass(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		io.WriteString(resp.Body.(io.Writer), tt.sends)
-		arrived, err := io.ReadAll(resp.Body)
-		if string(arrived) != tt.arrives || err == nil {
-			t.Errorf("%s: the client got %q, %v", tt.path, arrived, err)
+		first := make([]byte, len(tt.arrives))
+		if n, err := io.ReadFull(resp.Body, first); string(first) != tt.arrives {
+			t.Errorf("%s: the client got %q, %v", tt.path, first[:n], err)
 		}
+		io.WriteString(resp.Body.(io.Writer), tt.sends)
+		last, err := io.ReadAll(resp.Body)
+		if !closes(last, tt.toClient) || (err == nil) != (tt.toClient != "") {
+			t.Errorf("%s: then the client got %q, %v", tt.path, last, err)
+		}
+		s := receive(t, got)
 		resp.Body.Close()
-		if s := receive(t, got); s != tt.passes {
+		if !strings.HasPrefix(s, tt.passes) || !closes([]byte(s[len(tt.passes):]), tt.toServer) {
 			t.Errorf("%s: the server got %q", tt.path, s)
 		}
 		if d := receive(t, e.ended); d.Abort != verdict.ConnectorFailure || !strings.Contains(d.Detail, tt.why) {
 			t.Errorf("%s: %+v", tt.path, d)
+		}
+	}
+}
+
+// closes reports whether b is a Close frame with code, or nothing if that is "".
+func closes(b []byte, code string) bool {
+	if code == "" || len(b) < 2 {
+		return len(b) == 0 && code == ""
+	}
+	p := b[2:]
+	if b[1]&0x80 != 0 {
+		for i := range p[4:] {
+			p[4+i] ^= p[i%4]
+		}
+		p = p[4:]
+	}
+	return b[0] == 0x88 && len(p) == int(b[1]&0x7f) && strings.HasPrefix(string(p), code)
+}
+
+// TestHandshake: the upstream sees only extensions that are known, and what is no
+// answer to the handshake opens nothing.
+func TestHandshake(t *testing.T) {
+	asked := make(chan http.Header, 1)
+	up := origin(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Header
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		accept := "Sec-WebSocket-Accept: " + websocket.Accept(r.Header.Get("Sec-WebSocket-Key")) + "\r\n"
+		io.WriteString(c, strings.ReplaceAll(r.URL.Query().Get("say"), "ACCEPT", accept)+"\r\n")
+	}), "http/1.1")
+	const status = "HTTP/1.1 101 Switching Protocols\r\n"
+	const upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+	for _, tt := range []struct{ name, version, say, why string }{
+		{"in order", "13", status + upgrade + "ACCEPT", ""},
+		{"no version", "", status + upgrade + "ACCEPT", ""},
+		{"an extension", "13", status + upgrade + "ACCEPTSec-WebSocket-Extensions: permessage-deflate\r\n", ""},
+		{"an unknown extension", "13", status + upgrade + "ACCEPTSec-WebSocket-Extensions: x-tunnel\r\n", "extension"},
+		{"more than was offered", "13", status + upgrade + "ACCEPTSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=9\r\n", "extension"},
+		{"no Accept", "13", status + upgrade, "Accept"},
+		{"another protocol", "13", status + "Connection: Upgrade\r\nUpgrade: h2c\r\nACCEPT", "unasked"},
+		{"no Upgrade", "13", status + "Connection: Upgrade\r\nACCEPT", "unasked"},
+		{"no Connection", "13", status + "Upgrade: websocket\r\nACCEPT", "unasked"},
+		{"version 8", "8", status + upgrade + "ACCEPT", "version"},
+	} {
+		e := newEnforcer()
+		_, addr := start(t, Config{Enforcer: e, DialTLS: dialTo(up)})
+		req, _ := http.NewRequest("GET", "https://"+host+"/?say="+url.QueryEscape(tt.say), nil)
+		if req.Header.Set("Sec-WebSocket-Version", tt.version); tt.version == "" {
+			req.Header.Del("Sec-WebSocket-Version")
+		}
+		req.Header.Set("Sec-WebSocket-Extensions", "x-tunnel, permessage-deflate")
+		resp, err := newExtendedClient(t, addr).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h := receive(t, asked); h.Get("Sec-WebSocket-Extensions") != "permessage-deflate" {
+			t.Errorf("%s: the server was asked %v", tt.name, h)
+		}
+		if tt.why == "" {
+			if resp.StatusCode != 101 {
+				t.Errorf("%s: %s", tt.name, resp.Status)
+			}
+			resp.Body.Close()
+			receive(t, e.ended)
+			continue
+		}
+		resp.Body.Close()
+		if d := receive(t, e.ended); resp.StatusCode != 504 || !strings.Contains(d.Detail, tt.why) {
+			t.Errorf("%s: %s %+v", tt.name, resp.Status, d)
 		}
 	}
 }

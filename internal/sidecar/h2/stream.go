@@ -235,6 +235,13 @@ func (st *stream) end() (sent int64, cause error) {
 	return st.sent, st.err
 }
 
+// goesOn reports whether nobody but the client can have ended the stream.
+func (st *stream) goesOn() bool {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	return st.err == nil || st.err == errClientLeft
+}
+
 func (st *stream) clientLeft() bool {
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()

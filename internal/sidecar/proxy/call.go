@@ -6,6 +6,7 @@ import (
 	"firma/internal/intent"
 	"firma/internal/sidecar/field"
 	"firma/internal/sidecar/http1"
+	"firma/internal/sidecar/websocket"
 	"firma/internal/verdict"
 )
 
@@ -103,6 +104,7 @@ func (c *conn) appendRequest(b []byte, d *verdict.Decision) []byte {
 	for _, f := range c.req.Fields {
 		switch {
 		case http1.Managed(f.Name) || field.Ours(f.Name) || c.req.Nominated(f.Name) || field.Redacted(f.Name, d.RedactHeaders):
+		case c.x.socket != nil && websocket.ExtensionsField(string(f.Name)): // only what is known
 		case field.Override(f.Name):
 			if !overridden {
 				b = http1.AppendField(b, f.Name, c.call.Override)

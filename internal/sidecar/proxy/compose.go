@@ -3,14 +3,17 @@ package proxy
 import (
 	"io"
 
+	"firma/internal/sidecar/field"
 	"firma/internal/sidecar/http1"
 	"firma/internal/sidecar/websocket"
+	"firma/internal/verdict"
 )
 
 // compose builds the request message, with as much of the body as is buffered.
 // An error is a malformed body.
 func (x *exchange) compose() error {
 	c := x.c
+	x.socket = c.wantsSocket(&x.d)
 	b := c.appendRequest(x.msg, &x.d)
 	switch c.req.Framing {
 	case http1.Length:
@@ -18,8 +21,10 @@ func (x *exchange) compose() error {
 	case http1.Chunked:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	}
-	if key := c.socketKey(); key != nil {
-		x.socket, x.accept = true, websocket.Accept(string(key))
+	if x.socket != nil {
+		if offers := x.socket.Offers(); offers != "" {
+			b = http1.AppendField(b, "Sec-WebSocket-Extensions", offers)
+		}
 		b = append(b, "Connection: Upgrade\r\nUpgrade: websocket\r\n"...)
 	}
 	head := len(b)
@@ -67,22 +72,23 @@ func (x *exchange) appendBody(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// socketKey returns the key of a request for a WebSocket (RFC 6455), nil for every
-// other; Java's says that its body is empty. Every other upgrade, h2c above all, is
-// dropped: it would change protocols under the feet of whoever judged the request.
-func (c *conn) socketKey() (key []byte) {
+// wantsSocket returns the handshake of a request for a WebSocket (RFC 6455), nil if
+// it is none, or has not one key; Java's says that its body is empty. Every other
+// upgrade, h2c above all, is dropped: it would change protocols under the feet of
+// whoever judged the request.
+func (c *conn) wantsSocket(d *verdict.Decision) *websocket.Request {
 	empty := c.req.Framing == http1.NoBody || c.req.Framing == http1.Length && c.req.Length == 0
-	if c.call.Method != "GET" || c.req.Minor != 1 || !empty || !http1.EqualFold(c.req.Upgrade, "websocket") {
+	if c.req.Upgrade == nil || c.call.Method != "GET" || c.req.Minor == 0 || !empty || !http1.EqualFold(c.req.Upgrade, "websocket") {
 		return nil
 	}
+	r := new(websocket.Request)
 	for _, f := range c.req.Fields {
-		if !http1.EqualFold(f.Name, "sec-websocket-key") {
-			continue
+		if !field.Redacted(f.Name, d.RedactHeaders) {
+			r.Field(string(f.Name), string(f.Value))
 		}
-		if key != nil || len(f.Value) == 0 {
-			return nil
-		}
-		key = f.Value
 	}
-	return key
+	if !r.Keyed() {
+		return nil
+	}
+	return r
 }

@@ -67,7 +67,7 @@ func composed(wire []byte, to *destination) (sent []byte, judged []string) {
 		}
 		sent = append(sent, msg...)
 		judged = append(judged, fmt.Sprintf("%s %s %s", c.call.Method, c.call.HostPort(), c.call.Target()))
-		if !again || x.socket {
+		if !again || x.socket != nil {
 			return sent, judged
 		}
 	}

@@ -266,7 +266,7 @@ func TestConnectDials(t *testing.T) {
 func TestWebSocket(t *testing.T) {
 	addr, _ := listen(t, func(c *net.TCPConn, r *bufio.Reader) {
 		readHead(r)
-		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: JVxkmtKFjDcI/Pm/AGPEKSN6wT8=\r\n\r\n\x81\x02hi")
+		io.WriteString(c, switched+"\x81\x02hi")
 		masked := make([]byte, 7)
 		for {
 			if _, err := io.ReadFull(r, masked); err != nil {
@@ -278,8 +278,8 @@ func TestWebSocket(t *testing.T) {
 	e := &enforcer{ended: make(chan Dispatch, 1)}
 	_, proxy := start(t, Config{Dialer: dialTo(addr), Enforcer: e, IdleTimeout: 50 * time.Millisecond})
 	c := connectTo(t, proxy)
-	c.send(get + "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n")
-	c.expect("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: JVxkmtKFjDcI/Pm/AGPEKSN6wT8=\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x02hi")
+	c.send(upgrade)
+	c.expect(switched + "\x81\x02hi")
 	for range 3 {
 		c.send("\x82\x81\x00\x00\x00\x00a")
 		c.expect("\x82\x01a")

@@ -8,6 +8,7 @@ import (
 	"firma/internal/intent"
 	"firma/internal/sidecar/http1"
 	"firma/internal/sidecar/refusal"
+	"firma/internal/sidecar/websocket"
 	"firma/internal/verdict"
 )
 
@@ -29,14 +30,13 @@ type exchange struct {
 	d       verdict.Decision
 	u       *upstream
 	resp    http1.Response
-	body    http1.Body // of the request; the watcher's once it runs
-	reply   http1.Body // of the response
-	msg     []byte     // the request, up to where it is not buffered yet
-	inline  bool       // msg is the whole request
-	socket  bool       // the request asks for a WebSocket
-	accept  string     // what shows that the upstream means it
-	expects bool       // the client waits for 100 Continue
-	told    bool       // and got it
+	body    http1.Body         // of the request; the watcher's once it runs
+	reply   http1.Body         // of the response
+	msg     []byte             // the request, up to where it is not buffered yet
+	inline  bool               // msg is the whole request
+	socket  *websocket.Request // the request asks for a WebSocket
+	expects bool               // the client waits for 100 Continue
+	told    bool               // and got it
 	begins  http1.Opening
 
 	start   time.Time

@@ -128,7 +128,7 @@ func TestInsideWebSocket(t *testing.T) {
 	const asked, answer = "\x81\x85\x00\x00\x00\x00hello", "\x81\x05hello" // a client masks
 	w := newIntercepting(t, interceptOptions{}, func(c net.Conn, r *bufio.Reader) {
 		readHead(r)
-		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: JVxkmtKFjDcI/Pm/AGPEKSN6wT8=\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		io.WriteString(c, switched)
 		for b := make([]byte, len(asked)); ; {
 			if _, err := io.ReadFull(r, b); err != nil {
 				return
@@ -137,8 +137,8 @@ func TestInsideWebSocket(t *testing.T) {
 		}
 	})
 	c := w.dial(t, nil)
-	c.send(inGet + "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n")
-	c.expect("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: JVxkmtKFjDcI/Pm/AGPEKSN6wT8=\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	c.send(inGet + handshake + "\r\n")
+	c.expect(switched)
 	for range 3 {
 		c.send(asked)
 		c.expect(answer)

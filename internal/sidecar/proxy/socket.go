@@ -12,15 +12,9 @@ import (
 // false ends the connection, in every case.
 func (x *exchange) switched() bool {
 	c := x.c
-	if !x.socket || !http1.EqualFold(x.resp.Upgrade, "websocket") {
-		return x.failed(&http1.Error{Why: "it switched protocols unasked"})
-	}
-	if !x.accepted() {
-		return x.failed(&http1.Error{Why: "its answer to the upgrade is not WebSocket's"})
-	}
-	deflate, known := agreed(&x.resp.Head)
-	if !known {
-		return x.failed(&http1.Error{Why: "it uses an unknown WebSocket extension"})
+	deflate, why := agrees(x.socket, &x.resp)
+	if why != "" {
+		return x.failed(&http1.Error{Why: why})
 	}
 	held := c.srv.cfg.Memory.Claim()
 	if !held.Hold(2 * copySize) {
@@ -35,41 +29,43 @@ func (x *exchange) switched() bool {
 	b = append(x.appendFields(b), "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"...)
 	c.out.put(b)
 	err := c.out.flush()
-	client, upstream := newFramed(c.nc, websocket.Server, deflate), newFramed(x.u.nc, websocket.Client, deflate)
+	t := tunnel{srv: c.srv}
+	client, upstream := newFramed(&t, c.nc, websocket.Server, deflate), newFramed(&t, x.u.nc, websocket.Client, deflate)
+	t.client, t.upstream = client, upstream
 	if err == nil {
 		_, err = client.Write(x.u.in.Buffered())
 	}
 	if err == nil {
 		_, err = upstream.Write(c.in.Buffered())
 	}
-	t := tunnel{srv: c.srv, client: client, upstream: upstream}
 	t.sent, t.received = int64(len(c.in.Buffered())), int64(len(x.u.in.Buffered()))
 	x.u.in.Release()
 	c.releaseBuffers()
 	if err == nil {
 		err = t.run()
 	}
-	if client.bad != nil {
-		err = client.bad
-	} else if upstream.bad != nil {
-		err = upstream.bad
+	bad := client.bad
+	if bad == nil {
+		bad = upstream.bad
 	}
-	x.closeTunnel(&t, err)
-	return false
-}
-
-// accepted reports whether the upstream answered the very request for a WebSocket: a
-// 101 that it was talked into, or that was meant for another, does not.
-func (x *exchange) accepted() bool {
-	n := 0
-	for _, f := range x.resp.Fields {
-		if http1.EqualFold(f.Name, "sec-websocket-accept") {
-			if n++; string(f.Value) != x.accept {
-				return false
-			}
+	if bad == nil {
+		if client.w.Closed() {
+			err = nil // the upstream has said goodbye; how its connection ends does not matter
 		}
+		if late := afterClose(client, upstream); late != nil {
+			err = late
+		}
+		x.closeTunnel(&t, err)
+		return false
 	}
-	return n == 1
+	client.tell(bad)
+	if bad.From == websocket.Server {
+		upstream.tell(bad)
+		upstream.linger()
+	}
+	x.closeTunnel(&t, bad)
+	c.linger()
+	return false
 }
 
 // closeTunnel records the end of a tunnel.

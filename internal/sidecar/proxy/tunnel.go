@@ -32,6 +32,7 @@ type tunnel struct {
 	moved            atomic.Int64 // grows with every piece carried, but by the pair
 	seen             int64        // progress, when the idle timer last looked
 	ended            atomic.Bool  // one direction came to its end in order
+	gently           atomic.Bool  // who is connected is to be told something yet
 	first            sync.Once    // guards failure
 	failure          error        // the upstream's, if that ended the tunnel
 }
@@ -151,6 +152,13 @@ func (e *writeError) Unwrap() error { return e.error }
 func (t *tunnel) abort() {
 	if t.pair != nil {
 		t.pair.Cut(nil)
+		return
+	}
+	if t.gently.Load() && t.expired.Load() == 0 {
+		for _, nc := range []net.Conn{t.client, t.upstream} {
+			nc.SetReadDeadline(past)
+			nc.SetWriteDeadline(time.Now().Add(lingerTime))
+		}
 		return
 	}
 	under(t.client).Close()

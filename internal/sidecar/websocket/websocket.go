@@ -1,10 +1,14 @@
 // Package websocket sees to it that after an upgrade to WebSocket nothing but
 // WebSocket frames pass (RFC 6455, with permessage-deflate of RFC 7692): the
 // connection is no tunnel for other protocols. It looks at frame headers as they
-// stream by and keeps no payload; what messages say is the endpoints' business.
+// stream by and keeps no payload but a Close frame's; what messages say, and in
+// what encoding, is the endpoints' business (RFC 6455, section 8.1).
 package websocket
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 // Side is who sends.
 type Side uint8
@@ -15,21 +19,33 @@ const (
 	Server
 )
 
-// Error says why bytes are no WebSocket frames; Why quotes nothing of them.
+// Error says why bytes are no WebSocket frames; Why quotes nothing of them. Code is
+// what to close the connection with, 0 if its sender is gone.
 type Error struct {
 	From Side
+	Code uint16
 	Why  string
 }
 
-func (e *Error) Error() string {
+// The codes by which a connection ends here (RFC 6455, section 7.4.1).
+const (
+	CodeProtocol uint16 = 1002
+	CodeEncoding uint16 = 1007
+	CodeUpstream uint16 = 1011 // for a client whose server broke the protocol
+)
+
+func (e *Error) Error() string { return "websocket: " + e.said() }
+
+// said is the reason that a Close frame gives.
+func (e *Error) said() string {
 	if e.From == Client {
-		return "websocket: the client: " + e.Why
+		return "the client: " + e.Why
 	}
-	return "websocket: the server: " + e.Why
+	return "the server: " + e.Why
 }
 
-// maxHead is the longest frame header, with the code of a Close frame behind it.
-const maxHead = 14 + 2
+// maxHead is the longest that is kept: a Close frame, or the header of another.
+const maxHead = 2 + 4 + maxSignal
 
 const (
 	final     = 0x80
@@ -55,11 +71,20 @@ type Validator struct {
 	payload uint64        // bytes of the current frame still to come
 	message bool          // a fragmented message is under way
 	closed  bool          // a Close frame went by
+	late    bool          // something came after it
 	failed  *Error
 }
 
 // Closed reports whether the sender has sent its Close frame.
 func (v *Validator) Closed() bool { return v.closed }
+
+// Late returns an error if anything was dropped that came after the Close frame.
+func (v *Validator) Late() *Error {
+	if !v.late {
+		return nil
+	}
+	return &Error{v.From, 0, "it sent more after its Close frame"}
+}
 
 // Held returns the bytes of a frame header that has begun in a former piece and
 // is not complete. They are to be sent before the next piece's.
@@ -68,7 +93,9 @@ func (v *Validator) Held() []byte { return v.head[:v.have] }
 // Check reads the next piece and returns how many of its bytes, from the start,
 // may be sent. The rest is the beginning of a frame header: it is kept, and Held
 // before the next Check is what to send ahead of that piece, if that says so by
-// whole. An error is an *Error, and final; the bytes before it may be sent.
+// whole. What comes after a Close frame is for nobody (RFC 6455, section 1.4): it
+// counts for the rest, but is not kept. An error is an *Error, and final; the bytes
+// before it may be sent.
 func (v *Validator) Check(p []byte) (n int, whole bool, err error) {
 	if v.failed != nil {
 		return 0, false, v.failed
@@ -80,6 +107,10 @@ func (v *Validator) Check(p []byte) (n int, whole bool, err error) {
 			v.payload -= m
 			n += int(m)
 			continue
+		}
+		if v.closed {
+			v.late = true
+			return n, whole, nil
 		}
 		at := n
 		done, err := v.header(p, &at)
@@ -96,9 +127,6 @@ func (v *Validator) Check(p []byte) (n int, whole bool, err error) {
 
 // header reads a frame header from p[*at:]; false means that it is not complete.
 func (v *Validator) header(p []byte, at *int) (bool, error) {
-	if v.closed {
-		return false, v.fail("it sends more after its Close frame")
-	}
 	for {
 		need, err := v.need()
 		if err != nil {
@@ -149,7 +177,7 @@ func (v *Validator) need() (int, error) {
 			return 0, v.fail("a control frame is too long")
 		}
 		if v.opcode() == opClose {
-			n += int(min(size, 2))
+			n += int(size)
 		}
 	}
 	return n, nil
@@ -206,7 +234,8 @@ func (v *Validator) frame() error {
 		if err := v.close(int(size), at); err != nil {
 			return err
 		}
-		size -= min(size, 2) // it is in head
+		v.closed = true
+		size = 0 // it is in head
 	case opPing, opPong:
 	default:
 		v.message = v.head[0]&final == 0
@@ -215,26 +244,36 @@ func (v *Validator) frame() error {
 	return nil
 }
 
-// close judges the code of a Close frame (RFC 6455, section 7.4).
+// close judges the code of a Close frame (RFC 6455, section 7.4) and its reason.
 func (v *Validator) close(size, at int) error {
-	v.closed = true
 	if size == 0 {
 		return nil
 	}
 	if size == 1 {
 		return v.fail("a Close frame has half a code")
 	}
-	var mask [2]byte
+	var body [maxSignal]byte
+	b := body[:size]
 	if v.From == Client {
-		copy(mask[:], v.head[at:])
+		mask := v.head[at : at+4]
 		at += 4
+		for i := range b {
+			b[i] = v.head[at+i] ^ mask[i%4]
+		}
+	} else {
+		copy(b, v.head[at:])
 	}
-	code := int(v.head[at]^mask[0])<<8 | int(v.head[at+1]^mask[1])
-	switch {
-	case code >= 1000 && code <= 1003, code >= 1007 && code <= 1014, code >= 3000 && code <= 4999:
-		return nil
+	if !mayBeSent(binary.BigEndian.Uint16(b)) {
+		return v.fail("a Close frame has a code that must not be sent")
 	}
-	return v.fail("a Close frame has a code that must not be sent")
+	if !utf8.Valid(b[2:]) {
+		return v.failWith(CodeEncoding, "the reason of a Close frame is not UTF-8")
+	}
+	return nil
+}
+
+func mayBeSent(code uint16) bool {
+	return code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999
 }
 
 // End reports whether the stream may end here: not within a frame.
@@ -243,12 +282,14 @@ func (v *Validator) End() error {
 		return v.failed
 	}
 	if v.payload > 0 || v.have > 0 {
-		return v.fail("it ends within a frame")
+		return v.failWith(0, "it ends within a frame")
 	}
 	return nil
 }
 
-func (v *Validator) fail(why string) error {
-	v.failed = &Error{v.From, why}
+func (v *Validator) fail(why string) error { return v.failWith(CodeProtocol, why) }
+
+func (v *Validator) failWith(code uint16, why string) error {
+	v.failed = &Error{v.From, code, why}
 	return v.failed
 }

@@ -78,11 +78,12 @@ var cases = []struct {
 	{"6 text that is no UTF-8 is not ours to judge", false, []spec{{0x81, "\xc3\x28"}}, true},
 	{"7 close", false, []spec{{0x88, ""}}, true},
 	{"7 close with code and reason", false, []spec{{0x88, "\x03\xe8bye"}}, true},
+	{"7 close with a long reason", false, []spec{{0x88, "\x03\xe8" + strings.Repeat("r", 123)}}, true},
+	{"7 close with a reason that is no UTF-8", false, []spec{{0x81, "x"}, {0x88, "\x03\xe8\xce\xba\xed\xa0\x80"}}, false},
+	{"7 close with half a character", false, []spec{{0x88, "\x03\xe8\xce"}}, false},
 	{"7 close in a fragmented message", false, []spec{{0x01, "a"}, {0x88, "\x03\xe9"}}, true},
 	{"7 close with half a code", false, []spec{{0x88, "\x03"}}, false},
 	{"7 close with 126 bytes", false, []spec{{0x88, "\x03\xe8" + strings.Repeat("r", 124)}}, false},
-	{"7 ping after close", false, []spec{{0x88, ""}, {0x89, ""}}, false},
-	{"7 text after close", false, []spec{{0x88, "\x03\xe8"}, {0x81, "x"}}, false},
 	{"9 big", false, []spec{{0x82, strings.Repeat("x", 4<<20)}}, true},
 	{"12 compressed", true, []spec{{0xc1, "x"}, {0x81, "y"}, {0x41, "a"}, {0x80, "b"}}, true},
 	{"12 compressed continuation", true, []spec{{0x41, "a"}, {0xc0, "b"}}, false},
@@ -195,18 +196,159 @@ func TestHandshake(t *testing.T) {
 	if got := Accept("dGhlIHNhbXBsZSBub25jZQ=="); got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" { // RFC 6455, section 1.3
 		t.Error(got)
 	}
-	if a, b := NewKey(), NewKey(); a == b || len(a) != 24 {
+	if a, b := NewKey(), NewKey(); a == b || !isKey(a) {
 		t.Error(a, b)
 	}
-	if got := Offers("x-webkit-deflate-frame, permessage-deflate; client_max_window_bits", "Permessage-Deflate;a=b,foo"); got != "permessage-deflate; client_max_window_bits, Permessage-Deflate;a=b" {
-		t.Error(got)
-	}
-	for in, want := range map[string][2]bool{
-		"": {false, true}, "permessage-deflate; x=1": {true, true}, "foo": {false, false},
-		"permessage-deflate, permessage-deflate": {false, false},
+	for key, ok := range map[string]bool{
+		"dGhlIHNhbXBsZSBub25jZQ==": true, "": false, "x": false, "dGhlIHNhbXBsZSBub25jZQ=": false,
+		"dGhlIHNhbXBsZSBub25jZR==": false, "dGhlIHNhbXBsZSBub25jZTEy": false, "!GhlIHNhbXBsZSBub25jZQ==": false,
 	} {
-		if compressed, ok := Agreed(in); compressed != want[0] || ok != want[1] {
-			t.Errorf("%q: %v %v", in, compressed, ok)
+		if isKey(key) != ok {
+			t.Error(key)
+		}
+	}
+}
+
+const (
+	key    = "dGhlIHNhbXBsZSBub25jZQ=="
+	accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+)
+
+// TestAgrees: what a client must not take for an answer (RFC 6455, section 4.1) is
+// none.
+func TestAgrees(t *testing.T) {
+	good := [][2]string{{"Sec-WebSocket-Key", key}, {"sec-websocket-version", "13"}}
+	for _, tt := range []struct {
+		name     string
+		ask, say [][2]string
+		ok       bool
+	}{
+		{"as it should be", good, [][2]string{{"SEC-WEBSOCKET-ACCEPT", accept}}, true},
+		{"no accept", good, nil, false},
+		{"another accept", good, [][2]string{{"Sec-WebSocket-Accept", Accept("x")}}, false},
+		{"two accepts", good, [][2]string{{"Sec-WebSocket-Accept", accept}, {"Sec-WebSocket-Accept", accept}}, false},
+		{"no key", good[1:], [][2]string{{"Sec-WebSocket-Accept", accept}}, false},
+		{"two keys", append(good[:2:2], good[0]), [][2]string{{"Sec-WebSocket-Accept", accept}}, false},
+		{"a short key", [][2]string{good[1], {"Sec-WebSocket-Key", "eA=="}}, [][2]string{{"Sec-WebSocket-Accept", Accept("eA==")}}, false},
+		{"no version", good[:1], [][2]string{{"Sec-WebSocket-Accept", accept}}, false},
+		{"version 8", [][2]string{good[0], {"Sec-WebSocket-Version", "8"}}, [][2]string{{"Sec-WebSocket-Accept", accept}}, false},
+		{"two versions", append(good[:2:2], good[1]), [][2]string{{"Sec-WebSocket-Accept", accept}}, false},
+	} {
+		var r Request
+		var p Response
+		for _, f := range tt.ask {
+			r.Field(f[0], f[1])
+		}
+		for _, f := range tt.say {
+			p.Field(f[0], f[1])
+		}
+		if _, why := r.Agrees(&p); (why == "") != tt.ok {
+			t.Errorf("%s: %q", tt.name, why)
+		}
+	}
+}
+
+// TestExtensions: only what was offered can be agreed on, and only within what was
+// offered (RFC 7692, section 7.1).
+func TestExtensions(t *testing.T) {
+	const d = "permessage-deflate"
+	for _, tt := range []struct {
+		offers, passes, answer string
+		compressed, ok         bool
+	}{
+		{"", "", "", false, true},
+		{d, d, "", false, true},
+		{d, d, d, true, true},
+		{d, d, "Permessage-Deflate", true, true},
+		{"", "", d, false, false},
+		{"", "", "foo", false, false},
+		{d, d, d + ", " + d, false, false},
+		{d, d, d + ", foo", false, false},
+		{d, d, ", " + d + ",", true, true},
+		{"x-webkit-deflate-frame, " + d, d, "x-webkit-deflate-frame", false, false},
+		{"foo; a=\"permessage-deflate, x\"", "", "", false, true},
+		{"foo; a=\"\\\", permessage-deflate, \"", "", d, false, false},
+		{d + "; a=b, " + d + "; server_max_window_bits=7, " + d + "; server_max_window_bits=010", "", d, false, false},
+		{d + "; server_max_window_bits, " + d + "; server_no_context_takeover=1, " + d + ";", "", d, false, false},
+		{d + "; client_no_context_takeover; client_no_context_takeover", "", "", false, true},
+		{d + "; server_max_window_bits=\"10\"", d + "; server_max_window_bits=\"10\"", d + ";server_max_window_bits = 10", true, true},
+		{d + "; server_max_window_bits=10", d + "; server_max_window_bits=10", d, false, false},
+		{d + "; server_max_window_bits=10", d + "; server_max_window_bits=10", d + "; server_max_window_bits=11", false, false},
+		{d, d, d + "; server_max_window_bits=8; server_no_context_takeover; client_no_context_takeover", true, true},
+		{d, d, d + "; client_max_window_bits=10", false, false},
+		{d + "; client_max_window_bits", d + "; client_max_window_bits", d + "; client_max_window_bits=10", true, true},
+		{d + "; client_max_window_bits", d + "; client_max_window_bits", d + "; client_max_window_bits", false, false},
+		{d + "; client_max_window_bits=12", d + "; client_max_window_bits=12", d + "; client_max_window_bits=13", false, false},
+		{d + "; client_max_window_bits=12", d + "; client_max_window_bits=12", d, true, true},
+		{d + "; server_no_context_takeover", d + "; server_no_context_takeover", d, false, false},
+		{d + "; server_no_context_takeover, " + d, d + "; server_no_context_takeover, " + d, d, true, true},
+	} {
+		var r Request
+		r.Field(versionField, "13")
+		r.Field(keyField, key)
+		r.Field("Sec-WebSocket-Extensions", tt.offers)
+		if got := r.Offers(); got != tt.passes {
+			t.Errorf("%s: %q passes", tt.offers, got)
+		}
+		var p Response
+		p.Field(acceptField, accept)
+		p.Field("Sec-WebSocket-Extensions", tt.answer)
+		if compressed, why := r.Agrees(&p); (why == "") != tt.ok || tt.ok && compressed != tt.compressed {
+			t.Errorf("%s, answered %s: %v, %q", tt.offers, tt.answer, compressed, why)
+		}
+	}
+}
+
+// TestTell: the end is told between frames, once, and by whom it concerns.
+func TestTell(t *testing.T) {
+	bad := func(from Side) *Error { return &Error{from, CodeProtocol, "a reserved bit"} }
+	for _, tt := range []struct {
+		name     string
+		from, by Side // who sends on the way; who broke the protocol
+		before   string
+		code     uint16 // 0: nothing is told
+	}{
+		{"a client is told what it did", Server, Client, "", 1002},
+		{"a client is told that its server did", Server, Server, "", 1011},
+		{"a server is told what it did", Client, Server, "", 1002},
+		{"a server is not told what its client did", Client, Client, "", 0},
+		{"between fragments", Server, Client, "\x01\x01a", 1002},
+		{"after half a header", Server, Client, "\x81", 1002},
+		{"in a frame", Server, Client, "\x81\x02a", 0},
+		{"after a Close frame", Server, Client, "\x88\x00", 0},
+		{"after half of one", Server, Client, "\x88\x02\x03", 1002},
+	} {
+		var out bytes.Buffer
+		w := NewWriter(&out, tt.from, false)
+		w.Write([]byte(tt.before))
+		out.Reset()
+		if err := w.Tell(bad(tt.by)); err != nil {
+			t.Error(err)
+		}
+		told := bytes.Clone(out.Bytes())
+		w.Tell(bad(tt.by))
+		w.Write(frame(tt.from, 0x81, []byte("x")))
+		if after := out.Bytes()[len(told):]; tt.code != 0 && len(after) > 0 {
+			t.Errorf("%s: then %q", tt.name, after)
+		}
+		if tt.code == 0 {
+			if len(told) > 0 {
+				t.Errorf("%s: %q", tt.name, told)
+			}
+			continue
+		}
+		if got, err := pass(told, tt.from, false, func() int { return len(told) }); err != nil || !bytes.Equal(got, told) {
+			t.Errorf("%s: %q, %v", tt.name, told, err)
+		}
+		at := 2
+		if tt.from == Client {
+			for i := range told[6:] {
+				told[6+i] ^= told[2+i%4]
+			}
+			at = 6
+		}
+		if code := binary.BigEndian.Uint16(told[at:]); code != tt.code || !strings.Contains(string(told[at+2:]), "a reserved bit") {
+			t.Errorf("%s: %d %q", tt.name, code, told[at+2:])
 		}
 	}
 }
@@ -299,45 +441,57 @@ func FuzzPieces(f *testing.F) {
 		if !bytes.Equal(whole, pieces) || (err == nil) != (perr == nil) {
 			t.Fatalf("whole: %q %v\npieces: %q %v", whole, err, pieces, perr)
 		}
-		if !bytes.HasPrefix(in, whole) || err == nil && len(whole) != len(in) {
+		if !bytes.HasPrefix(in, whole) {
 			t.Fatalf("%q of %q", whole, in)
+		}
+		if rest := in[len(whole):]; err == nil && len(rest) > 0 {
+			if v := (Validator{From: from, Deflate: deflate}); !closed(&v, whole) {
+				t.Fatalf("%q was dropped after %q", rest, whole)
+			}
 		}
 		if deflate || err != nil || len(in) > 1<<16 {
 			return
 		}
 		var ended *gorilla.CloseError // after a Close frame, or where the bytes end
-		theirs := asGorilla(t, in, from)
+		theirs := asGorilla(t, whole, from)
 		if !errors.As(theirs, &ended) && theirs != io.EOF && theirs != io.ErrUnexpectedEOF &&
-			!strings.Contains(theirs.Error(), "bad close code 1014") && !strings.Contains(theirs.Error(), "invalid utf8 payload in close frame") { // the registry has it; of no concern
-			t.Fatalf("%q passes, another reader: %v", in, theirs)
+			!strings.Contains(theirs.Error(), "bad close code 1014") { // the registry has it
+			t.Fatalf("%q passes, another reader: %v", whole, theirs)
 		}
 	})
 }
 
-// FuzzExtensions: of what a client offers only what is known here is passed on, which a
-// server may then agree on, once.
-func FuzzExtensions(f *testing.F) {
-	for _, s := range []string{"", "permessage-deflate; client_max_window_bits", "x-webkit-deflate-frame, permessage-deflate", "Permessage-Deflate;a=\"b, foo\"", "permessage-deflate, permessage-deflate", "foo", " ,\t, "} {
-		f.Add(s)
+func closed(v *Validator, frames []byte) bool {
+	v.Check(frames)
+	return v.Closed() && v.Late() == nil
+}
+
+// TestAfterClose: what comes after a Close frame is dropped, whatever it is.
+func TestAfterClose(t *testing.T) {
+	for _, from := range []Side{Client, Server} {
+		goodbye := frame(from, 0x88, []byte("\x03\xe8"))
+		for _, after := range [][]byte{frame(from, 0x81, []byte("x")), frame(from, 0x88, nil), []byte("SSH-2.0-x"), {0x89}} {
+			in := append(bytes.Clone(goodbye), after...)
+			for piece := range len(in) {
+				var out bytes.Buffer
+				w := NewWriter(&out, from, false)
+				called := 0
+				w.OnLate = func() { called++ }
+				for rest := in; len(rest) > 0; rest = rest[min(piece+1, len(rest)):] {
+					if n, err := w.Write(rest[:min(piece+1, len(rest))]); err != nil || n != min(piece+1, len(rest)) {
+						t.Fatal(n, err)
+					}
+				}
+				if !bytes.Equal(out.Bytes(), goodbye) || !w.Closed() || w.Late() == nil || w.Late().From != from || w.End() != nil || called != 1 {
+					t.Errorf("%q: %q, %v", in, out.Bytes(), w.Late())
+				}
+			}
+		}
+		w := NewWriter(io.Discard, from, false)
+		if w.Write(goodbye); w.Late() != nil {
+			t.Error(w.Late())
+		}
 	}
-	f.Fuzz(func(t *testing.T, value string) {
-		offer := Offers(value)
-		if again := Offers(offer); again != offer {
-			t.Fatalf("%q is passed on as %q, and that as %q", value, offer, again)
-		}
-		n := 0
-		for _, one := range strings.Split(offer, ",") {
-			if _, ok := Agreed(one); !ok {
-				t.Fatalf("%q is passed on as %q, with %q", value, offer, one)
-			}
-			if strings.TrimSpace(one) != "" {
-				n++
-			}
-		}
-		if compressed, ok := Agreed(offer); compressed != (n > 0) && ok || ok != (n < 2) {
-			t.Fatalf("%d of %q: %v %v", n, offer, compressed, ok)
-		}
-	})
 }
 
 func BenchmarkWriter(b *testing.B) {
