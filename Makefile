@@ -38,7 +38,7 @@ test-e2e: build build-clients ## three real roles, real clients
 test-escape: build ## every escape class, from inside a real sandbox
 	$(GO) test -count=1 -timeout 10m ./test/escape/...
 
-test-conformance: ## h2spec and gRPC's interoperability suite against what agents see
+test-conformance: ## h2spec, gRPC's interoperability suite and WebSocket cases against what agents see
 	cd test/conformance && export GOFLAGS=-mod=mod && $(GO) vet ./... && $(GO) test -race -count=1 -timeout 5m ./...
 
 test-corpus: build ## malformed and ambiguous messages, by every way in, against other parsers

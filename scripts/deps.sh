@@ -44,6 +44,7 @@ if [ "$want" = test ]; then
 	/usr/bin/python3 -c 'import grpc' 2>/dev/null || missing="$missing python3-grpcio"
 	need protoc protobuf-compiler
 	/usr/bin/python3 -c 'import httpx' 2>/dev/null || missing="$missing python3-httpx"
+	[ -d /usr/share/nodejs/ws ] || missing="$missing node-ws"
 	/usr/bin/python3 -c 'import h11' 2>/dev/null || missing="$missing python3-h11"
 	perl -MLWP::Protocol::https -e 1 2>/dev/null || missing="$missing liblwp-protocol-https-perl"
 	/usr/bin/python3 -c 'import aiohttp' 2>/dev/null || missing="$missing python3-aiohttp"

@@ -1,4 +1,6 @@
-// Package conformance runs conformance suites that others wrote against the
-// HTTP/2 that agents see. It is a module of its own, so that what the suites
-// depend on is no dependency of firma.
+// Package conformance runs conformance suites against what agents see: h2spec and
+// gRPC's interoperability suite, which others wrote, and one for WebSocket after the
+// published case list of the Autobahn test suite, RFC 6455 and RFC 7692, between
+// firma and the implementations of others. It is a module of its own, so that what
+// the suites depend on is no dependency of firma.
 package conformance

@@ -19,9 +19,9 @@ import (
 	"firma/internal/verdict"
 )
 
-// enforcer allows everything and counts. What HTTP/2 has no use for panics.
+// enforcer allows everything and counts.
 type enforcer struct {
-	proxy.Enforcer
+	notify    chan proxy.Dispatch // gets every dispatch, if not nil
 	mu        sync.Mutex
 	calls     []string
 	malformed int
@@ -51,7 +51,17 @@ func (e *enforcer) Refuse(_ context.Context, _ *intent.Call, d verdict.Decision,
 	return d
 }
 
+func (e *enforcer) Admit(context.Context, *intent.Call) verdict.Decision {
+	return verdict.Decision{Outcome: verdict.Allow, EventID: "aevt_0"}
+}
+
+func (e *enforcer) Contactable(*intent.Call) bool { return true }
+func (e *enforcer) OwnTunnel(*intent.Call) bool   { return false }
+
 func (e *enforcer) Dispatched(_ verdict.Decision, r proxy.Dispatch) {
+	if e.notify != nil {
+		e.notify <- r
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ended = append(e.ended, r)
