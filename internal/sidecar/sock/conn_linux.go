@@ -156,10 +156,18 @@ func (c *Conn) CloseWrite() error {
 	return c.do("close", ShutWrite)
 }
 
-// SetLinger is net.TCPConn's: 0 makes Close reset the connection.
+// SetLinger is net.TCPConn's: 0 makes Close reset the connection, and less is the usual
+// way. More is an error: Close must not wait.
 func (c *Conn) SetLinger(seconds int) error {
 	return c.do("set", func(fd int) error {
-		return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(seconds)})
+		l := unix.Linger{}
+		switch {
+		case seconds > 0:
+			return unix.EINVAL
+		case seconds == 0:
+			l.Onoff = 1
+		}
+		return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &l)
 	})
 }
 
