@@ -228,7 +228,8 @@ func TestUpstreamProxyCredentials(t *testing.T) {
 				t.Run(p.name+"/"+name, func(t *testing.T) {
 					s.origin.Reset()
 					r := s.failsBehind(t, s.behind(t, via.at, c.user, c.password, ""))
-					if n := strings.Count(r.out, "wants other credentials"); n != 3 {
+					const inJSON = `[sidecar.egress.upstream_proxy]","action_class"` // the status line of a CONNECT has it, too
+					if n := strings.Count(r.out, inJSON); n != 3 || !strings.Contains(r.out, "wants other credentials") {
 						t.Errorf("the agent saw %d reasons: %s", n, r)
 					}
 					if c.password != "" {
