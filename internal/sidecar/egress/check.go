@@ -37,7 +37,7 @@ func (d *Dialer) check(addr netip.Addr, port uint16, name string) *Error {
 	switch {
 	case port == 0:
 		return forbidden("port 0 can't be dialled")
-	case d.forbidden[netip.AddrPortFrom(addr, port)]:
+	case d.ours(netip.AddrPortFrom(addr, port)):
 		return forbidden("%s is an endpoint of firma itself", describe(addr, name))
 	case undialable(class):
 		return forbidden("%s is %s address", describe(addr, name), article(class))
@@ -47,6 +47,20 @@ func (d *Dialer) check(addr netip.Addr, port uint16, name string) *Error {
 		return forbidden("%s is %s address, which [sidecar.egress] does not allow", describe(addr, name), article(class))
 	}
 	return d.checkOwn(addr, name)
+}
+
+// ours reports whether firma itself listens at to: there, or at every address of the
+// host.
+func (d *Dialer) ours(to netip.AddrPort) bool {
+	if d.forbidden[to] {
+		return true
+	}
+	everywhere := func(any netip.Addr) bool { return d.forbidden[netip.AddrPortFrom(any, to.Port())] }
+	if !everywhere(netip.IPv4Unspecified()) && !everywhere(netip.IPv6Unspecified()) {
+		return false
+	}
+	own, err := d.own.get()
+	return to.Addr().IsLoopback() || err != nil || own.has(to.Addr())
 }
 
 func (d *Dialer) checkOwn(addr netip.Addr, name string) *Error {

@@ -192,7 +192,7 @@ func (d *Dialer) override(host string, port uint16, o Override) (netip.AddrPort,
 		port = o.Port
 	}
 	target := netip.AddrPortFrom(o.Addr, port)
-	if port == 0 || d.forbidden[target] {
+	if port == 0 || d.ours(target) {
 		return target, forbidden("%s is an endpoint of firma itself", host)
 	}
 	return target, nil

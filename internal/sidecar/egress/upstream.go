@@ -113,6 +113,10 @@ func (d *Dialer) dialThrough(ctx context.Context, host string, port uint16) (net
 	return conn, nil
 }
 
+// errLoop: each call would come back as another one, until nothing is left to make them
+// with.
+var errLoop = errors.New("it is firma itself")
+
 // toProxy connects to the network's own proxy, which the operator chose: it is not
 // checked, and found as the host finds it.
 func (d *Dialer) toProxy(ctx context.Context) (net.Conn, error) {
@@ -130,7 +134,11 @@ func (d *Dialer) toProxy(ctx context.Context) (net.Conn, error) {
 	}
 	targets := make([]netip.AddrPort, 0, len(addrs))
 	for _, a := range addrs {
-		targets = append(targets, netip.AddrPortFrom(a.Unmap(), uint16(port)))
+		to := netip.AddrPortFrom(a.Unmap(), uint16(port))
+		if d.ours(to) {
+			return nil, errLoop
+		}
+		targets = append(targets, to)
 	}
 	targets = interleave(targets)
 	return d.connect(ctx, targets[:min(len(targets), maxTargets)])
@@ -241,6 +249,8 @@ func (c *chain) failed(ctx context.Context, err error) *Error {
 	switch {
 	case timedOut(ctx, err):
 		return &Error{verdict.ConnectorTimeout, c.name + " did not answer in time", err}
+	case errors.Is(err, errLoop):
+		return &Error{verdict.ConnectorFailure, c.name + " is firma itself: correct url in [sidecar.egress.upstream_proxy]", err}
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return &Error{verdict.ConnectorFailure, c.name + " closed the connection", err}
 	}

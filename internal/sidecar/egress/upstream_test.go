@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -174,6 +175,21 @@ func TestProxyUnreachable(t *testing.T) {
 	var e *Error
 	if !errors.As(derr, &e) || e.Reason != verdict.ConnectorFailure || !strings.Contains(e.Detail, "can't be reached") {
 		t.Errorf("%v", derr)
+	}
+}
+
+// TestProxyIsOurs: a proxy that is firma itself is not asked, by whatever address.
+func TestProxyIsOurs(t *testing.T) {
+	addr, seen := scripted(t, "HTTP/1.1 200 OK\r\n\r\n")
+	for _, listening := range []string{addr.String(), "0.0.0.0:" + strconv.Itoa(int(addr.Port())), "[::]:" + strconv.Itoa(int(addr.Port()))} {
+		d := chained(t, addr, func(c *Config) { c.Forbidden = []netip.AddrPort{netip.MustParseAddrPort(listening)} })
+		_, err := d.Dial(context.Background(), "public.test", 443)
+		if reason(err) != verdict.ConnectorFailure || !strings.Contains(err.Error(), "is firma itself") {
+			t.Errorf("listening on %s: %v", listening, err)
+		}
+	}
+	if len(seen) > 0 {
+		t.Errorf("asked for %s", (<-seen).RequestURI)
 	}
 }
 
