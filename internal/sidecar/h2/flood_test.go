@@ -245,7 +245,7 @@ func TestStalledStreams(t *testing.T) {
 		io.Copy(w, endless{})
 	}), "h2")
 	e := newEnforcer()
-	_, addr := start(t, Config{Enforcer: e, DialTLS: dialTo(up), StreamIdle: 500 * time.Millisecond})
+	_, addr := start(t, Config{Enforcer: e, DialTLS: dialTo(up), StreamIdle: 4 * time.Second}) // /small must not take that long
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
