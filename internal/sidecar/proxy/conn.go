@@ -39,7 +39,7 @@ type conn struct {
 	origin func(net.Conn) (string, uint16, error)
 	served *sync.WaitGroup // of the listener's connections
 
-	idle     atomic.Bool // waiting for the first byte of a request
+	idle     atomic.Bool // waiting for the first byte of a request, or for the client's end
 	deadline time.Time   // of reads, as last set; zero for none
 
 	mu      sync.Mutex // guards the rest
@@ -280,25 +280,6 @@ func (c *conn) recheck(still func(*intent.Call, verdict.Decision) verdict.Reason
 	}
 	c.cutLocked()
 	return true
-}
-
-const (
-	lingerBytes = 256 << 10
-	lingerTime  = 500 * time.Millisecond
-)
-
-// linger lets a last response arrive: closing with unread input would reset the
-// connection and could destroy the response on its way (RFC 9112, section 9.6).
-func (c *conn) linger() {
-	if c.out.flush() != nil || !closeWrite(c.nc) {
-		return
-	}
-	if c.nc != c.raw {
-		closeWrite(c.raw) // TLS said that it is the end; not all clients listen
-	}
-	c.in.Release()
-	c.raw.SetReadDeadline(time.Now().Add(lingerTime))
-	io.CopyN(io.Discard, c.nc, lingerBytes)
 }
 
 func closeWrite(nc net.Conn) bool {

@@ -51,6 +51,9 @@ type Config struct {
 	// HostTimeout is ResponseTimeout for one host (intent.HostKey), 0 for the usual
 	// one. It may be nil.
 	HostTimeout func(host string) time.Duration
+	// Linger is how long a client may go on sending a request that was answered before
+	// its end; LingerIdle, how long it may say nothing meanwhile. Defaults 30 s and 5 s.
+	Linger, LingerIdle time.Duration
 	// StreamIdle cuts a response body or a tunnel that carried nothing for at
 	// least this long, at most twice. Default 1 h, negative for none.
 	StreamIdle time.Duration
@@ -73,6 +76,7 @@ func (c *Config) setDefaults() {
 	}{
 		{&c.HeadTimeout, 15 * time.Second}, {&c.IdleTimeout, 5 * time.Minute}, {&c.ConnectTimeout, 10 * time.Second},
 		{&c.ResponseTimeout, 10 * time.Minute}, {&c.StreamIdle, time.Hour}, {&c.PoolIdle, time.Minute},
+		{&c.Linger, 30 * time.Second}, {&c.LingerIdle, 5 * time.Second},
 	}
 	for _, d := range durations {
 		if *d.field == 0 {
@@ -109,6 +113,7 @@ func New(cfg Config) (*Server, error) {
 		slots: make(chan struct{}, cfg.MaxConns),
 		stop:  make(chan struct{}),
 	}
+	s.mayLinger = int32(max(1, cfg.MaxConns/lingerShare))
 	s.pool = newPool(cfg.PoolSize, cfg.PoolIdle)
 	return s, nil
 }

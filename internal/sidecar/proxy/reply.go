@@ -59,6 +59,7 @@ func (c *conn) reply(d verdict.Decision, again bool) bool {
 		reason = refusal.Phrase(d)
 	}
 	body := refusal.Body(d)
+	inStep := again // nothing of a request is to come
 	again = again && c.req.KeepAlive && !c.srv.draining.Load()
 	b := appendStatus(c.out.bytes(), status, reason)
 	b = http1.AppendField(b, "Content-Type", refusal.ContentType)
@@ -76,7 +77,7 @@ func (c *conn) reply(d verdict.Decision, again bool) bool {
 	}
 	c.out.put(b)
 	if !again {
-		c.linger()
+		c.linger(!inStep)
 		return false
 	}
 	return c.out.flush() == nil

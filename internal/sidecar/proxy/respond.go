@@ -112,14 +112,12 @@ func (x *exchange) finish(again bool) bool {
 	} else {
 		x.u.close()
 	}
-	if !again || !whole {
-		c.linger()
-		again = false
-	} else if c.out.flush() != nil {
-		again = false
-	}
+	sent := c.out.flush() == nil
 	x.record()
-	return again
+	if sent && (!again || !whole) {
+		c.linger(!whole)
+	}
+	return sent && again && whole
 }
 
 // doubtful reports whether more than the one response may come on the upstream

@@ -25,6 +25,9 @@ type Server struct {
 	stop     chan struct{} // closed when draining starts
 	once     sync.Once
 
+	lingering atomic.Int32 // connections that wait for the end of an upload
+	mayLinger int32
+
 	mu    sync.Mutex
 	conns map[*conn]struct{}
 	said  time.Time // when something was scarce

@@ -25,11 +25,13 @@ func (c *conn) canSkipBody() bool {
 	}
 }
 
-// skipBody discards what canSkipBody left of the body.
+// skipBody discards what canSkipBody left of the body. A client that keeps us waiting
+// for it has its answer all the same.
 func (c *conn) skipBody() bool {
 	for !c.x.body.Ended() {
 		c.setReadDeadline(time.Now().Add(lingerTime))
 		if c.x.body.Fill() != nil || !c.canGoOn() {
+			c.linger(true)
 			return false
 		}
 	}

@@ -64,7 +64,7 @@ func (x *exchange) switched() bool {
 		upstream.linger()
 	}
 	x.closeTunnel(&t, bad)
-	c.linger()
+	c.linger(false)
 	return false
 }
 

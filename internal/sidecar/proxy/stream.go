@@ -89,12 +89,12 @@ func (c *conn) turnAway(d verdict.Decision) {
 			code = replyCode(d)
 		}
 		c.out.put(append(c.out.bytes(), socks.Reply(code)...))
-		c.linger()
+		c.linger(false)
 	case len(b) > 0 && hello.Begins(b):
 		c.out.put(append(c.out.bytes(), hello.AccessDenied()...))
-		c.linger()
+		c.linger(false)
 	case len(c.out.buf) > 0: // the answer to a greeting
-		c.linger()
+		c.linger(false)
 	default:
 		reset(c.raw)
 	}

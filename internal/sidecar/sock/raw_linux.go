@@ -12,6 +12,17 @@ import (
 // Peek is Recv that leaves what it read where it is.
 func Peek(fd int, b []byte) (int, error) { return bytesOf(unix.SYS_RECVFROM, fd, b, unix.MSG_PEEK) }
 
+// Drop discards up to n bytes that a TCP socket has received, in the kernel (tcp(7),
+// MSG_TRUNC). Of another socket, which has no such thing, it is EFAULT.
+func Drop(fd, n int) (int, error) {
+	for {
+		m, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, uintptr(n), unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
+		if errno != unix.EINTR {
+			return result(m, errno)
+		}
+	}
+}
+
 func bytesOf(call uintptr, fd int, b []byte, flags uintptr) (int, error) {
 	for {
 		n, _, errno := unix.RawSyscall6(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|flags, 0, 0)
