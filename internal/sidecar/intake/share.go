@@ -85,12 +85,23 @@ func (s *Share) leave(q *Queue) {
 	}
 }
 
-// put sends conn unless q's session has its part. It counts and sends in one step, so that
-// no burst gets past the bound.
+// put sends conn unless q's session has its part. Nobody waits for the log to say so
+// but who puts.
 func (s *Share) put(q *Queue, conn net.Conn) bool {
+	ok, own, free, closed := s.try(q, conn)
+	if closed > 0 {
+		s.log.Warn("connections are closed at once: a session has its part of them", "closed", closed,
+			"its_own", own, "free", free, "max_total_connections", s.total)
+	}
+	return ok
+}
+
+// try counts and sends in one step, so that no burst gets past the bound. closed is how
+// many were turned away, if it is time to say that.
+func (s *Share) try(q *Queue, conn net.Conn) (ok bool, own, free, closed int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	free, own := s.total, 0
+	free = s.total
 	for m := range s.sharers {
 		n := m.has()
 		free -= n
@@ -99,18 +110,11 @@ func (s *Share) put(q *Queue, conn net.Conn) bool {
 		}
 	}
 	if own < free && q.send(conn) {
-		return true
+		return true, own, free, 0
 	}
-	s.turnAway(own, free)
-	return false
-}
-
-// turnAway counts a connection that is closed. s.mu is held.
-func (s *Share) turnAway(own, free int) {
 	s.closed++
 	if now := time.Now(); now.Sub(s.said) >= sayEvery {
-		s.log.Warn("connections are closed at once: a session has its part of them", "closed", s.closed,
-			"its_own", own, "free", free, "max_total_connections", s.total)
-		s.closed, s.said = 0, now
+		closed, s.closed, s.said = s.closed, 0, now
 	}
+	return false, own, free, closed
 }

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"firma/internal/sidecar/intake"
 )
@@ -155,4 +157,39 @@ func TestShareSaysSo(t *testing.T) {
 	if closed == 0 || strings.Count(said.String(), "level=WARN") != 1 || !strings.Contains(said.String(), "max_total_connections=2") {
 		t.Errorf("%d closed\n%s", closed, said.String())
 	}
+}
+
+// TestShareOnASlowLog: a log that takes no more holds up nobody else.
+func TestShareOnASlowLog(t *testing.T) {
+	full := &fullLog{asked: make(chan struct{}), gate: make(chan struct{})}
+	share := intake.NewShare(2, slog.New(slog.NewTextHandler(full, nil)))
+	one, two := intake.NewQueue(), intake.NewQueue()
+	share.Join(func() int { return 0 }, one)
+	share.Join(func() int { return 0 }, two)
+	one.Put(pipe(t))
+	var wg sync.WaitGroup
+	wg.Go(func() { one.Put(pipe(t)) })
+	<-full.asked
+	put := make(chan bool, 1)
+	wg.Go(func() { put <- two.Put(pipe(t)) })
+	select {
+	case <-put:
+	case <-time.After(20 * time.Second):
+		t.Error("all wait for the log")
+	}
+	close(full.gate)
+	wg.Wait()
+	_, _ = one.Close(), two.Close()
+}
+
+// fullLog takes nothing until gate is closed.
+type fullLog struct {
+	once        sync.Once
+	asked, gate chan struct{}
+}
+
+func (l *fullLog) Write(b []byte) (int, error) {
+	l.once.Do(func() { close(l.asked) })
+	<-l.gate
+	return len(b), nil
 }
