@@ -142,10 +142,14 @@ func scarce(err error) bool {
 const sayEvery = 10 * time.Second
 
 func (s *Server) sayScarce(err error) {
+	now := time.Now()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now := time.Now(); now.Sub(s.said) >= sayEvery {
+	due := now.Sub(s.said) >= sayEvery
+	if due {
 		s.said = now
+	}
+	s.mu.Unlock()
+	if due { // whoever adds connections does not wait for the log
 		s.cfg.Log.Warn("proxy: connections are closed that can't be waited for", "err", err,
 			"fix", "raise the limit of open files (ulimit -n), or fs.epoll.max_user_watches (sysctl)")
 	}

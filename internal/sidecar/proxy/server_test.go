@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -421,4 +422,44 @@ func TestWatcherOfADrainedServer(t *testing.T) {
 		t.Error(err)
 	}
 	receive(t, done)
+}
+
+// TestScarceOnASlowLog: a log that takes no more holds up the connection that is spoken
+// of, and no other.
+func TestScarceOnASlowLog(t *testing.T) {
+	full := &fullLog{asked: make(chan struct{}), gate: make(chan struct{})}
+	addr, _, _ := answering(t, ok)
+	s, err := New(Config{Enforcer: &enforcer{}, Dialer: dialTo(addr), Log: slog.New(slog.NewTextHandler(full, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := &late{conns: make(chan net.Conn), accepting: make(chan struct{}, 1)}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(context.Background(), ln) }()
+	failing, _ := net.Pipe()
+	ln.conns <- &failsOnce{Conn: failing, err: syscall.ENOSPC}
+	receive(t, full.asked)
+	near, far := net.Pipe()
+	ln.conns <- near
+	far.SetDeadline(time.Now().Add(20 * time.Second)) // a hang is a failure
+	io.WriteString(far, get+"\r\n")
+	if _, err := io.ReadFull(far, make([]byte, len(ok))); err != nil {
+		t.Error(err)
+	}
+	far.Close()
+	close(full.gate)
+	close(ln.conns)
+	if err := s.Drain(context.Background()); err != nil {
+		t.Error(err)
+	}
+	receive(t, done)
+}
+
+// fullLog takes nothing until gate is closed.
+type fullLog struct{ asked, gate chan struct{} }
+
+func (l *fullLog) Write(b []byte) (int, error) {
+	close(l.asked)
+	<-l.gate
+	return len(b), nil
 }
