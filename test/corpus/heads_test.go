@@ -24,7 +24,7 @@ func fieldLines() []entry {
 
 // misleading are fields that must not arrive: their value is CANARY.
 var misleading = []string{
-	"X-Forwarded-Host", "X-Original-URL", "X-Rewrite-URL", "X-Host", "Forwarded", "X-Forwarded-Server", "X-Original-Host", "X_Original_URL", "x-original-url", "X-Forwarded-Path", "X-Forwarded-Prefix", "X-Forwarded-URI", "X-Envoy-Original-Path", "X-HTTP-Host-Override", "X.Original.URL", "X_Forwarded-Host", "X-Original-Method", "X-Forwarded-Method", "X-Rewrite-Method",
+	"X-Forwarded-Host", "X-Original-URL", "X-Rewrite-URL", "X-Host", "Forwarded", "X-Forwarded-Server", "X-Original-Host", "X_Original_URL", "x-original-url", "X-Forwarded-Path", "X-Forwarded-Prefix", "X-Forwarded-URI", "X-Envoy-Original-Path", "X-HTTP-Host-Override", "X.Original.URL", "X_Forwarded-Host", "X-Original-Method", "X-Forwarded-Method", "X-Rewrite-Method", "X-Envoy-Original-Dst-Host", "X-CF-Forwarded-Url", "X-Matched-Path", "X_Invoke_Path", "X-Request-URI", "X-Original-Request-URI", "X-Rewrite-Path", "X-WAWS-Unencoded-URL",
 	"X-Firma-Session-Id", "x-firma-agent", "X_Firma_User", "X.Firma.User", "X-Firma-", "Proxy-Authorization", "Proxy-Connection", "Proxy_Authorization", "Proxy", "Keep-Alive", "TE", "Trailer", "HTTP2-Settings", "Upgrade",
 }
 
@@ -49,6 +49,9 @@ func hops() []entry {
 
 func overrides() []entry {
 	var all []entry
+	for _, q := range []string{"_method=TRACE", "a;_METHOD=trace", "%5Fmethod=TR%41CE", "_method=GET&_method=TRACE", "_HttpMethod=TRACE", "X-HTTP-Method-Override=TRACE"} {
+		all = append(all, denies("in the query "+q, "UnclassifiedIntent", with("POST", "{T}/x?"+q, "Content-Length: 0")))
+	}
 	for _, f := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "x_http_method_override", "X-Http_Method-override", "X.HTTP.Method.Override"} {
 		all = append(all,
 			sends(f+" known", with("POST", "{T}/x", f+": delete"), "POST a.test /x"),

@@ -37,6 +37,10 @@ type reply struct {
 	text   string
 	close  bool
 	socket bool // what follows is no HTTP
+	// behind is sent when the next request comes on the connection, ahead of its
+	// answer: a response too many that was late.
+	behind string
+	hasty  bool // it answers Expect without asking for the body
 }
 
 // flow is what came on one connection since it was last looked at.
@@ -131,26 +135,28 @@ func (o *rawOrigin) serve(nc net.Conn) {
 		nc = tc
 	}
 	f := o.flow()
+	late := ""
 	for r := bufio.NewReader(io.TeeReader(nc, f)); ; {
 		req, err := http.ReadRequest(r)
 		if err != nil {
 			return
 		}
-		if req.Header.Get("Expect") != "" {
+		o.mu.Lock()
+		a, ok := o.replies[req.URL.Path]
+		o.mu.Unlock()
+		if req.Header.Get("Expect") != "" && !a.hasty {
 			io.WriteString(nc, "HTTP/1.1 100 Continue\r\n\r\n")
 		}
 		if _, err := io.Copy(io.Discard, req.Body); err != nil {
 			return
 		}
-		o.mu.Lock()
-		a, ok := o.replies[req.URL.Path]
-		o.mu.Unlock()
 		if !ok {
 			a.text = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 		}
-		if _, err := io.WriteString(nc, a.text); err != nil || a.close {
+		if _, err := io.WriteString(nc, late+a.text); err != nil || a.close {
 			return
 		}
+		late = a.behind
 		if a.socket {
 			io.Copy(io.Discard, r)
 			return

@@ -18,6 +18,7 @@ type answered struct {
 	raw    string
 	close  bool   // the origin closes behind it
 	method string // GET if ""
+	behind string // what the origin sends too late
 	// status and body are what the agent gets; 0 if it must notice that there is no
 	// whole response: a 504, or a connection that ends early.
 	status int
@@ -80,6 +81,15 @@ func responseClasses() map[string][]answered {
 		answered{name: "HEAD with a length", raw: head("Content-Length: 50"), method: "HEAD", status: 200},
 		answered{name: "HEAD with a body", raw: head("Content-Length: 41") + evil, method: "HEAD", status: 200},
 		answered{name: "HEAD chunked with a body", raw: head("Transfer-Encoding: chunked") + evil, method: "HEAD", status: 200})
+	for _, late := range []answered{
+		{name: "HEAD with a length", raw: head("Content-Length: 41"), method: "HEAD", status: 200},
+		{name: "HEAD chunked", raw: head("Transfer-Encoding: chunked"), method: "HEAD", status: 200},
+		{name: "304 with a length", raw: "HTTP/1.1 304 X\r\nContent-Length: 41\r\n\r\n", status: 304},
+		{name: "204 chunked", raw: "HTTP/1.1 204 X\r\nTransfer-Encoding: chunked\r\n\r\n", status: 204},
+	} {
+		late.behind = evil
+		all["too late"] = append(all["too late"], late)
+	}
 	good("interim", "100 unasked", "HTTP/1.1 100 Continue\r\n\r\n"+head("Content-Length: 2")+"hi", 200, "hi")
 	good("interim", "103", "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"+head("Content-Length: 2")+"hi", 200, "hi")
 	good("interim", "102 and 103", "HTTP/1.1 102 X\r\n\r\nHTTP/1.1 103 X\r\n\r\n"+head("Content-Length: 2")+"hi", 200, "hi")
@@ -107,7 +117,7 @@ func TestResponses(t *testing.T) {
 		for i, a := range all {
 			path := fmt.Sprintf("/%s/%d", strings.ReplaceAll(class, " ", "-"), i)
 			b.origin.mu.Lock()
-			b.origin.replies[path] = reply{text: a.raw, close: a.close}
+			b.origin.replies[path] = reply{text: a.raw, close: a.close, behind: a.behind}
 			b.origin.mu.Unlock()
 			for _, way := range []string{forward, inside, "http2"} {
 				t.Run(class+"/"+a.name+"/"+way, func(t *testing.T) { b.ask(t, way, path, a) })

@@ -37,7 +37,8 @@ func must(t testing.TB, err error) {
 // rules: all hosts may be asked for anything but /admin, which the capability does
 // not cover; tunnel.test is for tunnels only.
 func rules() string {
-	text := "version = 2\n[[rules]]\nmethod = \"CONNECT\"\nhost = \"tunnel.test\"\naction_class = \"code.read\"\n"
+	text := "version = 2\n[[rules]]\nmethod = \"CONNECT\"\nhost = \"tunnel.test\"\naction_class = \"code.read\"\n" +
+		"[[rules]]\nmethod = \"CONNECT\"\nhost = \"tunnel.test:8443\"\naction_class = \"code.read\"\n"
 	for _, h := range hosts {
 		if h == "tunnel.test" {
 			continue

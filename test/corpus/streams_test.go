@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -65,6 +66,18 @@ func TestStreams(t *testing.T) {
 		{name: "alert", to: "tunnel.test:443", first: "\x15\x03\x01\x00\x02\x01\x00"},
 		{name: "application data", to: "tunnel.test:443", first: "\x17\x03\x03\x00\x02hi"},
 		{name: "name twice", to: "tunnel.test:443", first: strings.Replace(hello, "\x00\x00\x00\x10\x00\x0e\x00\x00\x0btunnel.test", "\x00\x00\x00\x10\x00\x0e\x00\x00\x03a.b\x00\x00\x05cdefg", 1)},
+		{name: "its name elsewhere", to: "tunnel.test:8443", first: hello, arrives: true},
+		{name: "other protocol elsewhere", to: "tunnel.test:8443", first: "\x16\x01\x00\x00\x07\x00\x00\x00", arrives: true},
+		{name: "other name elsewhere", to: "tunnel.test:8443", first: clientHello(t, "evil.test")},
+		{name: "other name, version 4 elsewhere", to: "tunnel.test:8443", first: versioned(clientHello(t, "evil.test"), 4)},
+		{name: "other name, version 0 elsewhere", to: "tunnel.test:8443", first: versioned(clientHello(t, "evil.test"), 0)},
+		{name: "other name behind an alert elsewhere", to: "tunnel.test:8443", first: "\x15\x03\x01\x00\x02\x01\x64" + clientHello(t, "evil.test")},
+		{name: "SSLv2 elsewhere", to: "tunnel.test:8443", first: "\x80\x1f\x01\x03\x03\x00\x06\x00\x00\x00\x10" + strings.Repeat("\x00", 22)},
+		{name: "looked into: version 4", to: "a.test:443", first: versioned(clientHello(t, "a.test"), 4)},
+		{name: "behind an alert", to: "tunnel.test:443", first: "\x15\x03\x01\x00\x02\x01\x64" + hello},
+		{name: "empty record first", to: "tunnel.test:443", first: "\x16\x03\x01\x00\x00" + hello},
+		{name: "HelloRequest first", to: "tunnel.test:443", first: "\x16\x03\x01\x00\x04\x00\x00\x00\x00" + hello},
+		{name: "PROXY header first", to: "tunnel.test:443", first: "PROXY TCP4 9.9.9.9 9.9.9.9 1 443\r\n" + hello},
 		{name: "looked into: other name", to: "a.test:443", first: hello},
 		{name: "looked into: HTTP/2 in plaintext", to: "a.test:443", first: http2.ClientPreface + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"},
 		{name: "looked into: HTTP/2 in plaintext, 80", to: "a.test:80", first: http2.ClientPreface + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"},
@@ -100,11 +113,9 @@ func (b *bench) begin(t *testing.T, way string, s stream) {
 	} else {
 		nc = b.dial()
 		host, port, _ := strings.Cut(s.to, ":")
-		p := uint16(443)
-		if port == "80" {
-			p = 80
-		}
-		io.WriteString(nc, socks5(host, p))
+		p, err := strconv.ParseUint(port, 10, 16)
+		must(t, err)
+		io.WriteString(nc, socks5(host, uint16(p)))
 		if _, err := io.ReadFull(nc, make([]byte, 12)); err != nil {
 			t.Fatal(err)
 		}
@@ -126,6 +137,11 @@ func (b *bench) begin(t *testing.T, way string, s stream) {
 	if events := b.untilDenied(); got != "" || len(denied(events)) != 1 {
 		t.Errorf("arrived %q; denied %q", got, denied(events))
 	}
+}
+
+// versioned changes the version of the record that a ClientHello begins with.
+func versioned(hello string, major byte) string {
+	return hello[:1] + string([]byte{major}) + hello[2:]
 }
 
 func socks5(host string, port uint16) string {

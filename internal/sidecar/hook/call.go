@@ -75,7 +75,8 @@ func header(c *intent.Call, name, value string, body int) error {
 	case field.Same(name, "content-length"):
 		// A question may leave the body out, but not contradict it: what is left
 		// over would be read as the next request.
-		if n, err := strconv.ParseUint(value, 10, 63); err != nil || body > 0 && n != uint64(body) {
+		n, err := strconv.ParseUint(value, 10, 63)
+		if err != nil || strconv.FormatUint(n, 10) != value || body > 0 && n != uint64(body) { // "05" is octal to some
 			return errors.New("the Content-Length is not the body's")
 		}
 	}

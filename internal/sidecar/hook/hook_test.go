@@ -151,6 +151,7 @@ func TestIntercept(t *testing.T) {
 		{"length of another body", &interceptorv1.InterceptRequest{Method: "GET", Host: "a.test", Path: "/", Headers: map[string]string{"content-length": "0"}, Body: []byte("GET /admin")}, false, "MalformedRequest", "malformed grpc"},
 		{"length of the body", &interceptorv1.InterceptRequest{Method: "GET", Host: "a.test", Path: "/", Headers: map[string]string{"content-length": "2"}, Body: []byte("ok")}, true, "", "http GET a.test/"},
 		{"length of a body left out", headers("GET", "Content-Length", "700"), true, "", "http GET a.test/"},
+		{"length that may be octal", headers("GET", "Content-Length", "010"), false, "MalformedRequest", "malformed grpc"},
 		{"length that is none", headers("GET", "Content-Length", "+1"), false, "MalformedRequest", "malformed grpc"},
 		{"chunked twice", headers("GET", "Transfer-Encoding", "chunked, chunked"), false, "MalformedRequest", "malformed grpc"},
 		{"tunnel with a path", &interceptorv1.InterceptRequest{Method: "CONNECT", Host: "a.test:443", Path: "/x"}, false, "MalformedRequest", "malformed grpc"},
