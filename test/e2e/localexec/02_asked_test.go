@@ -214,10 +214,10 @@ func TestShownSocket(t *testing.T) {
 func TestDeadlineRests(t *testing.T) {
 	everyone(t, func(t *testing.T, s *stage) {
 		g := s.gate("unix", func(c net.Conn, _ contract.Request) {
-			time.Sleep(1500 * time.Millisecond) // longer than the start may take
+			time.Sleep(3500 * time.Millisecond) // longer than the start may take
 			_, _ = io.WriteString(c, allow)
 		})
-		s.wantExecuted(t, s.run(play{config: g.config(`timeout = "30s"`), flags: []string{"--sidecar-startup-timeout-secs", "1"}}))
+		s.wantExecuted(t, s.run(play{config: g.config(`timeout = "30s"`), flags: []string{"--sidecar-startup-timeout-secs", "3"}}))
 	})
 }
 

@@ -63,7 +63,8 @@ func (s *stage) dir(name string) string {
 func (s *stage) write(name, text string) string {
 	s.t.Helper()
 	p := filepath.Join(s.Base, name)
-	must(s.t, errors.Join(os.MkdirAll(filepath.Dir(p), 0o755), os.WriteFile(p, []byte(text), 0o755), os.Chmod(p, 0o755), s.Account.Own(p)))
+	next := p + ".next" // a run that starts just now reads the old one or the new one
+	must(s.t, errors.Join(os.MkdirAll(filepath.Dir(p), 0o755), os.WriteFile(next, []byte(text), 0o755), os.Chmod(next, 0o755), s.Account.Own(next), os.Rename(next, p)))
 	return p
 }
 
