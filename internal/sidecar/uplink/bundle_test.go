@@ -86,7 +86,7 @@ func TestABadBundleKeepsThePrevious(t *testing.T) {
 }
 
 func TestFreshnessIsReceiptPlusTTL(t *testing.T) {
-	now := time.Now()
+	now := time.Now().Add(10 * time.Second) // whatever the fake signs from now on is valid then
 	for ttl, want := range map[uint32]time.Duration{1: time.Second, 30: 30 * time.Second, 1<<32 - 1: 24 * time.Hour} {
 		f := newFake(t)
 		c := make(chan *firmav1.PolicyBundle, 1)
