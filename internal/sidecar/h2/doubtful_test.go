@@ -58,6 +58,59 @@ func TestDoubtfulConnections(t *testing.T) {
 	}
 }
 
+// TestEarlyAnswer: the rest of a body that is answered before it was sent may be taken
+// for a request.
+func TestEarlyAnswer(t *testing.T) {
+	answered := make(chan struct{})
+	var mu sync.Mutex
+	conns := map[string]bool{}
+	up := origin(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		conns[r.RemoteAddr] = true
+		mu.Unlock()
+		if r.Method == "POST" {
+			c := http.NewResponseController(w)
+			if err := c.EnableFullDuplex(); err != nil {
+				t.Error(err)
+			}
+			w.Header().Set("Content-Length", "2")
+			io.WriteString(w, "o")
+			if err := c.Flush(); err != nil {
+				t.Error(err)
+			}
+			io.Copy(io.Discard, r.Body)
+			io.WriteString(w, "k")
+		}
+	}), "http/1.1")
+	_, addr := start(t, Config{DialTLS: dialTo(up)})
+	c := client(t, addr)
+	body, rest := io.Pipe()
+	go func() {
+		<-answered
+		io.WriteString(rest, "{}")
+		rest.Close()
+	}()
+	req, _ := http.NewRequest("POST", "https://"+host+"/first", body)
+	req.ContentLength = 2
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(answered)
+	if b, err := io.ReadAll(resp.Body); err != nil || string(b) != "ok" {
+		t.Errorf("%q, %v", b, err)
+	}
+	resp.Body.Close()
+	if resp, _ := get(t, c, "/second"); resp.StatusCode != 200 {
+		t.Fatal(resp.Status)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(conns) != 2 {
+		t.Errorf("%d upstream connections", len(conns))
+	}
+}
+
 // TestExpectUnanswered: an upstream that did not ask for the body may take it for
 // another request.
 func TestExpectUnanswered(t *testing.T) {

@@ -43,11 +43,13 @@ func (st *stream) request(d *verdict.Decision) *http.Request {
 	return req.WithContext(httptrace.WithClientTrace(st.ctx, trace))
 }
 
-// doubtful reports whether the request may be answered more than once.
+// doubtful reports whether the request may be answered more than once. Of a body that
+// is not sent when the answer comes nothing is known.
 func (st *stream) doubtful(told bool) bool {
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()
-	return st.head.expects && !told || st.begins.LikeRequest()
+	sent := st.head.bodyless || st.remoteEnded && st.at == len(st.body) && len(st.ahead) == 0
+	return !sent || st.head.expects && !told || st.begins.LikeRequest()
 }
 
 // repeats is net/http's opinion of a method.
