@@ -166,6 +166,8 @@ func TestRefused(t *testing.T) {
 		{"YAML syntax", "f.yaml", "sidecar: [\n", "ConfigParse", "f.yaml:"},
 		{"YAML duplicate", "f.yaml", "run:\n  profile: a\n  profile: b\n", "ConfigParse", "f.yaml:3:3: "},
 		{"YAML anchor", "f.yaml", "run: &a\n  profile: x\n", "ConfigParse", "f.yaml:1:6: "},
+		{"YAML tagged key", "f.yaml", "!x run:\n  profile: x\n", "ConfigParse", "f.yaml:1:1: a key must be a plain name"},
+		{"YAML null key", "f.yaml", "~: x\n", "ConfigParse", "f.yaml:1:1: a key must be a plain name"},
 		{"YAML alias", "f.yaml", "sidecar: *a\n", "ConfigParse", "f.yaml:"},
 		{"YAML merge", "f.yaml", "run:\n  <<: {profile: x}\n", "ConfigParse", "f.yaml:2:3: "},
 		{"YAML tag", "f.yaml", "run: !!map {}\n", "ConfigParse", "f.yaml:1:"},
@@ -337,6 +339,9 @@ func FuzzYAML(f *testing.F) {
 	f.Add([]byte(fullYAML))
 	f.Add([]byte("a: &b [*b]\n"))
 	f.Add([]byte("? {a: b}\n: c\n"))
+	f.Add([]byte("! ! :"))
+	f.Add([]byte("~: x\n"))
+	f.Add([]byte("!x sidecar: {}\n&y run: {}\n"))
 	f.Add([]byte("a: 0o17\nb: [0x1F, 1_000, -0, +1, 010]\nc: \"\\x41\\u00e9\"\nd: 'it''s'\ne: |\n  x\n  y\nf: >-\n  x\n  y\n\"g\": yes\nh: ~\ni: null\n1: j\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		parsesOrSaysWhy(t, "f.yaml", data)

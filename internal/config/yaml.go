@@ -135,6 +135,10 @@ func (p *problems) yamlTable(at place, values []*ast.MappingValueNode) *node {
 	for _, kv := range values {
 		at := yamlPlace(kv.Key.GetToken())
 		key, ok := kv.Key.(ast.ScalarNode)
+		switch kv.Key.(type) {
+		case *ast.TagNode, *ast.AnchorNode, *ast.AliasNode, *ast.NullNode:
+			ok = false
+		}
 		if !ok || kv.Key.IsMergeKey() {
 			p.add(at, "a key must be a plain name")
 			continue
