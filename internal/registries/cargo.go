@@ -65,25 +65,22 @@ func (h *host) cargoEnv() []string {
 	return urls
 }
 
-// cargoConfig reads [source.NAME] registry and [registries.NAME] index.
+// cargoConfig reads [source.NAME] registry and [registries.NAME] index. Names are as
+// cargo takes them, which tells capitals from small letters; filling a struct would not.
 func cargoConfig(data []byte) ([]string, error) {
-	var c struct {
-		Source map[string]struct {
-			Registry string `toml:"registry"`
-		} `toml:"source"`
-		Registries map[string]struct {
-			Index string `toml:"index"`
-		} `toml:"registries"`
-	}
+	var c map[string]any
 	if err := toml.Unmarshal(data, &c); err != nil {
 		return nil, err
 	}
 	var urls []string
-	for _, s := range c.Source {
-		urls = append(urls, s.Registry)
-	}
-	for _, r := range c.Registries {
-		urls = append(urls, r.Index)
+	for table, key := range map[string]string{"source": "registry", "registries": "index"} {
+		entries, _ := c[table].(map[string]any)
+		for _, e := range entries {
+			entry, _ := e.(map[string]any)
+			if url, ok := entry[key].(string); ok {
+				urls = append(urls, url)
+			}
+		}
 	}
 	return urls, nil
 }
