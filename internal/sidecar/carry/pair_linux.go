@@ -64,7 +64,7 @@ func New(cl, up net.Conn, memory *allowance.Bytes, done func(failure error)) *Pa
 	p := &Pair{done: done}
 	p.ends[client].conn, p.ends[upstream].conn = from, to
 	for i := range p.flows {
-		p.ends[i].local = p.ends[i].conn.RemoteAddr().Network() == "unix"
+		p.ends[i].local = p.ends[i].conn.Local()
 		p.flows[i].held = memory.Claim()
 	}
 	return p

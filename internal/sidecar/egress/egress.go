@@ -120,9 +120,10 @@ func (d *Dialer) setAllowed(prefixes []netip.Prefix) error {
 // address literal or a name. The error is an *Error: DestinationForbidden when
 // the destination may not be dialled, an abort code when it could not be.
 //
-// Every address of a name is checked, and one forbidden address refuses the
+// Every address that was found is checked, and one forbidden address refuses the
 // whole name: a name that mixes public and private answers is either a mistake
-// or an attack, and which address is dialled must not depend on luck.
+// or an attack. A family that is not answered in time is as if it had no address;
+// what is dialled was checked in any case.
 func (d *Dialer) Dial(ctx context.Context, host string, port uint16) (net.Conn, error) {
 	if to := d.at(host, port); to.IsValid() {
 		conn, cause := d.connectOne(ctx, to)

@@ -53,7 +53,8 @@ type Dispatch struct {
 	ResponseBytes, RequestBytes int64
 }
 
-// Dialer connects to a destination after the ALLOW. An error may carry
+// Dialer connects to a destination after the ALLOW, and gives up by itself in time. An
+// error may carry
 //
 //	Refusal() (verdict.Reason, string)
 //

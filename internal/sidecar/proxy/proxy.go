@@ -43,7 +43,8 @@ type Config struct {
 	HeadTimeout time.Duration
 	// IdleTimeout is for a connection between requests. Default 5 min.
 	IdleTimeout time.Duration
-	// ConnectTimeout is for resolving and connecting after an ALLOW. Default 10 s.
+	// ConnectTimeout is for connecting and the TLS handshake after an ALLOW; a plain
+	// connection is the Dialer's, which has a timeout of its own. Default 10 s.
 	ConnectTimeout time.Duration
 	// ResponseTimeout is from the end of the request to the response head; model
 	// APIs that don't stream think for minutes. Default 10 min, negative for none.

@@ -61,7 +61,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 		}
 		// A read that stops short took everything, but where descriptors are passed along
 		// with bytes (unix(7)), which are dropped: it stops behind each of them.
-		c.more = n == len(b) || !c.peer.IsValid()
+		c.more = n == len(b) || c.Local()
 		if n == 0 {
 			return 0, io.EOF
 		}
@@ -196,7 +196,7 @@ func (c *Conn) end() {
 
 // LocalAddr implements net.Conn.
 func (c *Conn) LocalAddr() net.Addr {
-	if !c.peer.IsValid() {
+	if c.Local() {
 		return netAddr(invalid)
 	}
 	if fd, ok := c.Use(); ok {
@@ -207,6 +207,9 @@ func (c *Conn) LocalAddr() net.Addr {
 	}
 	return &net.TCPAddr{} // it was closed
 }
+
+// Local reports whether it is a unix socket.
+func (c *Conn) Local() bool { return !c.peer.IsValid() }
 
 // RemoteAddr implements net.Conn.
 func (c *Conn) RemoteAddr() net.Addr { return netAddr(c.peer) }
@@ -245,10 +248,10 @@ func (c *Conn) failed(op string, err error) error {
 }
 
 func (c *Conn) network() string {
-	if c.peer.IsValid() {
-		return "tcp"
+	if c.Local() {
+		return "unix"
 	}
-	return "unix"
+	return "tcp"
 }
 
 // ended reports whether the peer is known to say no more, though not all of what it
