@@ -60,6 +60,23 @@ func (c *wsCase) required() outcome {
 	return o
 }
 
+// cut is the message that is under way when the frames that pass end, or nil.
+func (c *wsCase) cut() *message {
+	var m *message
+	for _, f := range c.frames[:c.pass] {
+		switch op := f.first & 0xf; {
+		case op == text || op == bin:
+			m = &message{op, f.payload}
+		case op == cont && m != nil:
+			m.data += f.payload
+		}
+		if f.first&0x8 == 0 && f.first&fin != 0 {
+			m = nil
+		}
+	}
+	return m
+}
+
 // said is what came back.
 func said(list []frame) outcome {
 	o := outcome{code: -1}

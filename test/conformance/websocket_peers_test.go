@@ -27,6 +27,7 @@ type peer struct {
 	name   string
 	strict bool   // all that is required can be asked of it
 	judges bool   // it looks whether a text is UTF-8
+	cuts   bool   // it takes the end of a connection for that of a message
 	addr   string // of its server, without TLS
 }
 
@@ -41,24 +42,24 @@ func servers(t *testing.T) []peer {
 		return s.Listener.Addr().String()
 	}
 	return []peer{
-		{"gorilla/websocket", false, false, local(func(w http.ResponseWriter, r *http.Request) {
+		{"gorilla/websocket", false, false, false, local(func(w http.ResponseWriter, r *http.Request) {
 			up := gorilla.Upgrader{}
 			if c, err := up.Upgrade(w, r, nil); err == nil {
 				echoGorilla(c)
 			}
 		})},
-		{"coder/websocket", false, false, local(func(w http.ResponseWriter, r *http.Request) {
+		{"coder/websocket", false, false, true, local(func(w http.ResponseWriter, r *http.Request) {
 			if c, err := coder.Accept(w, r, nil); err == nil {
 				echoCoder(r.Context(), c)
 			}
 		})},
-		{"gobwas/ws", false, true, local(func(w http.ResponseWriter, r *http.Request) {
+		{"gobwas/ws", false, true, false, local(func(w http.ResponseWriter, r *http.Request) {
 			if c, _, _, err := ws.UpgradeHTTP(r, w); err == nil {
 				echoGobwas(c, ws.StateServerSide)
 			}
 		})},
-		{"python websockets", true, true, "127.0.0.1:" + external(t, python, "testdata/ws_echo.py", "server").line(t)},
-		{"node ws", true, true, "127.0.0.1:" + external(t, node, "testdata/ws_echo.js", "server").line(t)},
+		{"python websockets", true, true, false, "127.0.0.1:" + external(t, python, "testdata/ws_echo.py", "server").line(t)},
+		{"node ws", true, true, false, "127.0.0.1:" + external(t, node, "testdata/ws_echo.js", "server").line(t)},
 	}
 }
 
