@@ -21,6 +21,7 @@ type opening struct {
 	accepts verdict.Accepts
 	in      *http1.Reader // of the client
 	first   int           // size of the ClientHello, once it was judged; 0: there is none
+	due     int           // bytes that were judged, and are passed on with what follows
 	answer  answer        // the upstream's to it
 }
 
@@ -40,7 +41,8 @@ func (t *tunnel) open() bool {
 		return false
 	}
 	if o.first > 0 {
-		return t.pass(o, o.first) && t.follow(o)
+		o.due = o.first
+		return t.follow(o)
 	}
 	return t.pass(o, len(o.in.Buffered()))
 }
@@ -61,9 +63,13 @@ func (t *tunnel) may(refused string, o *opening) bool {
 	return false
 }
 
-// pass sends the upstream n bytes of what was read of the client.
+// ahead is what was read and not judged yet.
+func (o *opening) ahead() []byte { return o.in.Buffered()[o.due:] }
+
+// pass sends the upstream what is due, and n bytes more of what was read of the client.
 func (t *tunnel) pass(o *opening, n int) bool {
-	if n == 0 {
+	n += o.due
+	if o.due = 0; n == 0 {
 		return true
 	}
 	if _, err := t.upstream.Write(o.in.Buffered()[:n]); err != nil {

@@ -182,19 +182,22 @@ func (t *tunnel) interrupted(o *opening, err error) bool {
 // the tunnel. If the opening is not settled then, what comes next is to be looked at,
 // too.
 func (t *tunnel) follow(o *opening) bool {
-	if len(o.in.Buffered()) == 0 {
-		return true
+	if len(o.ahead()) == 0 {
+		return t.pass(o, 0)
 	}
 	defer t.client.SetReadDeadline(time.Time{})
 	for !o.settled() {
-		b := o.in.Buffered()
+		b := o.ahead()
 		if len(b) == 0 {
-			return true
+			return t.pass(o, 0)
 		}
 		t.client.SetReadDeadline(time.Now().Add(t.srv.cfg.HeadTimeout))
 		size, more := hello.Passing(b)
 		switch {
 		case more:
+			if !t.pass(o, 0) {
+				return false
+			}
 			if err := o.in.Fill(); err != nil {
 				return t.may(o.late(err), o)
 			}
@@ -206,7 +209,7 @@ func (t *tunnel) follow(o *opening) bool {
 			return false
 		}
 	}
-	return t.pass(o, len(o.in.Buffered()))
+	return t.pass(o, len(o.ahead()))
 }
 
 // passRecord passes on what may stand before a second ClientHello; false ends the
@@ -214,12 +217,13 @@ func (t *tunnel) follow(o *opening) bool {
 func (t *tunnel) passRecord(o *opening, size int) bool {
 	t.client.SetReadDeadline(time.Time{})
 	for {
-		n := min(size, len(o.in.Buffered()))
-		if !t.pass(o, n) {
-			return false
-		}
+		n := min(size, len(o.ahead()))
+		o.due += n
 		if size -= n; size == 0 {
 			return true
+		}
+		if !t.pass(o, 0) {
+			return false
 		}
 		if err := o.in.Fill(); err != nil {
 			return t.interrupted(o, err)
@@ -229,7 +233,10 @@ func (t *tunnel) passRecord(o *opening, size int) bool {
 
 // second judges what must be a second ClientHello, if it is TLS or one is asked for.
 func (t *tunnel) second(o *opening) bool {
-	sort := hello.SortOf(o.in.Buffered())
+	sort := hello.SortOf(o.ahead())
+	if sort != hello.Foreign && !t.pass(o, 0) {
+		return false
+	}
 	for ; sort == hello.Unclear; sort = hello.SortOf(o.in.Buffered()) {
 		if err := o.in.Fill(); err != nil {
 			return t.may(o.late(err), o)
@@ -237,6 +244,9 @@ func (t *tunnel) second(o *opening) bool {
 	}
 	if sort == hello.Foreign && !o.accepts.Has(verdict.AcceptNonTLS) && o.answer.state.CompareAndSwap(unanswered, loose) {
 		return true // no server takes it for a hello; and if one is asked for, that is the end
+	}
+	if !t.pass(o, 0) {
+		return false
 	}
 	h, err := readHello(o.in)
 	switch {
