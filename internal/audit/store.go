@@ -73,7 +73,7 @@ func (s *store) create() error {
 	if err != nil {
 		return err
 	}
-	s.log = appender{f: log, sync: s.strict}
+	s.log = appender{f: quick(log), sync: s.strict}
 	checkpoints, err := s.dir.OpenFile(s.name+CheckpointsSuffix, flags, 0o600)
 	if err != nil {
 		return errors.Join(err, s.dir.Remove(s.name))

@@ -4,6 +4,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"firma/internal/offhand"
 )
 
 // These calls never block, but for epollCtl, so the scheduler need not be told of them:
@@ -60,10 +62,20 @@ func epollWait(fd int, events []unix.EpollEvent) (int, error) {
 	}
 }
 
+// watching is how long epollCtl takes.
+var watching offhand.Calls
+
 // epollCtl may wait, for a lock that all processes share: what is added to is watched
 // itself, and the kernel looks for circles then.
 func epollCtl(fd, op, of int, e *unix.EpollEvent) error {
-	_, _, errno := unix.Syscall6(unix.SYS_EPOLL_CTL, uintptr(fd), uintptr(op), uintptr(of), uintptr(unsafe.Pointer(e)), 0, 0)
+	var errno unix.Errno
+	call := watching.Begin()
+	if call.Announce {
+		_, _, errno = unix.Syscall6(unix.SYS_EPOLL_CTL, uintptr(fd), uintptr(op), uintptr(of), uintptr(unsafe.Pointer(e)), 0, 0)
+	} else {
+		_, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(fd), uintptr(op), uintptr(of), uintptr(unsafe.Pointer(e)), 0, 0)
+	}
+	watching.End(call)
 	_, err := result(0, errno)
 	return err
 }

@@ -1,0 +1,79 @@
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// TestQuick: what is written is there, whole and in order, and a failure is told as
+// package os tells it.
+func TestQuick(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := quick(f)
+	if _, ok := q.(*quickFile); !ok {
+		t.Skipf("%s is on none of the file systems that it is meant for", path)
+	}
+	var want []byte
+	for i := range 300 {
+		b := bytes.Repeat([]byte{byte(i)}, i*i)
+		want = append(want, b...)
+		if n, err := q.Write(b); n != len(b) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+		t.Fatal(len(got), err)
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := q.Write([]byte("x")); n != 0 || !errors.Is(err, os.ErrClosed) {
+		t.Error("closed:", n, err)
+	}
+}
+
+func quicker(t *testing.T, f *os.File) file {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return quickly(f, raw)
+}
+
+func TestQuickWithoutRoom(t *testing.T) {
+	f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if n, err := quicker(t, f).Write([]byte("x")); n != 0 || !errors.Is(err, syscall.ENOSPC) {
+		t.Error(n, err)
+	}
+}
+
+// TestQuickInPart: what is written before a failure counts.
+func TestQuickInPart(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	q := quicker(t, w)
+	go func() {
+		var b [100]byte
+		r.Read(b[:])
+		r.Close()
+	}()
+	n, err := q.Write(make([]byte, 1<<20))
+	if n == 0 || n == 1<<20 || !errors.Is(err, syscall.EPIPE) {
+		t.Error(n, err)
+	}
+}
