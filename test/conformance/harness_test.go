@@ -58,6 +58,7 @@ func (e *enforcer) Admit(context.Context, *intent.Call) verdict.Decision {
 func (e *enforcer) Contactable(*intent.Call) bool { return true }
 func (e *enforcer) OwnTunnel(*intent.Call) bool   { return false }
 
+func (*enforcer) Roomy() bool { return true }
 func (e *enforcer) Dispatched(_ verdict.Decision, r proxy.Dispatch) {
 	if e.notify != nil {
 		e.notify <- r

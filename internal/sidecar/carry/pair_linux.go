@@ -28,6 +28,7 @@ type Pair struct {
 	ends  [2]end
 	flows [2]flow // flows[client] is from the client
 	begun bool    // Receive has succeeded
+	turn  bool    // the loop has its turn, and calls done after it
 	once  bool    // one flow has come to its end in order
 	over  bool
 	fault error // why the upstream ended it
@@ -51,9 +52,9 @@ type end struct {
 type operation func(p *Pair, at, fd int) error
 
 // New returns what carries between two connections, or nil when they are no sockets
-// that event loops watch. done is called once, in a goroutine of its own, when all is
-// over: with the upstream's failure, if that ended it. From Receive to then the
-// connections are closed by Cut and by nothing else.
+// that event loops watch. done is called once, when all is over: with the upstream's
+// failure, if that ended it. An event loop may call it, so it must not wait, nor panic.
+// From Receive to then the connections are closed by Cut and by nothing else.
 // What an end has not taken is held within memory, or the pair ends with ErrNoRoom.
 func New(cl, up net.Conn, memory *allowance.Bytes, done func(failure error)) *Pair {
 	from, watched := cl.(*sock.Conn)
@@ -161,23 +162,35 @@ func (p *Pair) Event(at int, events uint32) (turn bool) {
 
 // Turn implements sock.Taker: it carries what there is, up to a bound.
 func (p *Pair) Turn(at int, buf *sock.Buffer) (more bool) {
+	more, over := p.hasTurn(at, buf)
+	if over {
+		p.done(p.fault)
+	}
+	return more
+}
+
+// hasTurn reports whether it ended the pair, so that done is to be called.
+func (p *Pair) hasTurn(at int, buf *sock.Buffer) (more, over bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	before := p.over
+	p.turn = true
 	defer func() {
 		if recover() != nil && !p.over { // one pair, not all
 			p.end(errors.New("carry: panic"))
 		}
 		more = more && !p.over
 		p.ends[at].queued = more
+		p.turn = false
+		over = p.over && !before && p.begun
 	}()
 	for from := client; from <= upstream && !p.over; from++ {
 		more = p.pump(from, buf) || more
 	}
-	return more
+	return more, false
 }
 
-// end closes everything. It is called once. What is done at the end of a pair may wait
-// for a disk, which is nothing for a loop.
+// end closes everything. It is called once. Whoever calls it out of turn may hold locks.
 func (p *Pair) end(failure error) {
 	p.over = true
 	for i := range p.ends {
@@ -186,13 +199,13 @@ func (p *Pair) end(failure error) {
 		p.flows[i].held.Release()
 		p.ends[i].conn.Close()
 	}
-	if p.begun {
-		p.fault = failure
+	p.fault = failure
+	if p.begun && !p.turn {
 		finishing.Go(p)
 	}
 }
 
-// finishing runs what follows the end of pairs.
+// finishing tells of pairs that were ended out of turn.
 var finishing = crew.New(16, func(p *Pair) { p.done(p.fault) })
 
 // broke ends the pair after a failure of one end. The client may leave as it likes;

@@ -31,10 +31,12 @@ type Authority interface {
 	Bundle() (b *policy.Bundle, freshUntil time.Time)
 }
 
-// Recorder is the audit log. Append returns once the event is written.
+// Recorder is the audit log. Append returns once the event is written, Record before
+// that, and while Roomy, without waiting.
 type Recorder interface {
 	Append(context.Context, *audit.Event) error
 	Record(*audit.Event) error
+	Roomy() bool
 }
 
 // Literals says whether an address the agent wrote itself may be dialled at all.

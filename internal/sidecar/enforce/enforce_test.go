@@ -67,6 +67,8 @@ func (s *scene) Append(_ context.Context, e *audit.Event) error {
 	s.events = append(s.events, e)
 	return nil
 }
+func (s *scene) Roomy() bool { return true }
+
 func (s *scene) Record(e *audit.Event) error { return s.Append(context.Background(), e) }
 
 func (s *scene) Forbidden(c *intent.Call) (verdict.Reason, string) {

@@ -138,6 +138,9 @@ func (e *Enforcer) Dispatched(d verdict.Decision, r proxy.Dispatch) {
 	}
 }
 
+// Roomy implements proxy.Enforcer.
+func (e *Enforcer) Roomy() bool { return e.cfg.Audit.Roomy() }
+
 // NameRefused records a DNS question that got NXDOMAIN.
 func (e *Enforcer) NameRefused(ctx context.Context, name, qtype string) {
 	j := judgement{at: e.cfg.Now(), kind: audit.KindDNS, info: []string{"type", qtype}}

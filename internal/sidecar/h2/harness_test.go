@@ -85,6 +85,7 @@ func (e *enforcer) Refuse(_ context.Context, c *intent.Call, prior verdict.Decis
 	return prior
 }
 
+func (*enforcer) Roomy() bool                                       { return true }
 func (e *enforcer) Dispatched(_ verdict.Decision, r proxy.Dispatch) { e.ended <- r }
 
 // denyPath denies one path and allows the rest.

@@ -39,6 +39,7 @@ func (allowAll) Malformed(context.Context, string, string) verdict.Decision {
 func (allowAll) Refuse(context.Context, *intent.Call, verdict.Decision, verdict.Reason, string) verdict.Decision {
 	return verdict.Decision{}
 }
+func (allowAll) Roomy() bool                           { return true }
 func (allowAll) Dispatched(verdict.Decision, Dispatch) {}
 
 const benchReply = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{\"hello\":\"you\"}"

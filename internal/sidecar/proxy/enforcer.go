@@ -38,8 +38,10 @@ type Enforcer interface {
 	// prior then names at most the resource, and c is nil where there is no call.
 	Refuse(ctx context.Context, c *intent.Call, prior verdict.Decision, reason verdict.Reason, detail string) verdict.Decision
 	// Dispatched records how the dispatch of an allowed call ended, once per
-	// dispatch.
+	// dispatch. It may wait for room.
 	Dispatched(d verdict.Decision, r Dispatch)
+	// Roomy reports whether there is room enough for some of what Dispatched records.
+	Roomy() bool
 }
 
 // Dispatch is how the dispatch of one allowed call ended.

@@ -120,6 +120,7 @@ func (e *enforcer) Refuse(_ context.Context, c *intent.Call, prior verdict.Decis
 	return prior
 }
 
+func (e *enforcer) Roomy() bool { return e.ended == nil || len(e.ended) < cap(e.ended) }
 func (e *enforcer) Dispatched(_ verdict.Decision, r Dispatch) {
 	if e.ended != nil {
 		e.ended <- r

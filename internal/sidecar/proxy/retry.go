@@ -60,13 +60,13 @@ func (o *opening) hear(piece []byte) (more bool, refused string) {
 	return more, ""
 }
 
-// overhear is hear for a pair, of which part is called at the end of each part.
-func (t *tunnel) overhear(o *opening, piece []byte, part func()) bool {
+// overhear is hear for a pair.
+func (t *tunnel) overhear(o *opening, piece []byte) bool {
 	more, refused := o.hear(piece)
 	if refused != "" {
 		t.parts.Add(1)
 		go func() {
-			defer part()
+			defer t.part()
 			t.refused = refused
 			t.abort()
 		}()
@@ -110,7 +110,7 @@ func (r *overheard) Read(b []byte) (n int, err error) {
 
 // send has the pair carry what the client sends. Until the upstream has answered a
 // ClientHello, or if it asks for a second one, what comes next is looked at first.
-func (t *tunnel) send(part func()) {
+func (t *tunnel) send() {
 	o := t.opening
 	if o == nil || o.settled() {
 		t.opening = nil
@@ -123,23 +123,23 @@ func (t *tunnel) send(part func()) {
 			return true
 		}
 		t.parts.Add(1)
-		go t.resume(o, part)
+		go t.resume(o)
 		return false
 	})
 }
 
 // resume looks at what the client sends, which there is.
-func (t *tunnel) resume(o *opening, part func()) {
+func (t *tunnel) resume(o *opening) {
 	on := false
 	defer func() {
 		if !on {
 			t.abort()
 		}
-		part()
+		t.part()
 	}()
 	defer t.srv.recover("tunnel")
 	if on = t.next(o); on {
-		t.send(part)
+		t.send()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"firma/internal/sidecar/carry"
+	"firma/internal/sidecar/crew"
 )
 
 const (
@@ -24,6 +25,7 @@ type tunnel struct {
 	client, upstream net.Conn
 	pair             *carry.Pair
 	parts            atomic.Int32 // of what lend began, still under way
+	conclude         func(error)  // of lend
 	stop             func()       // ends the timers
 	sent, received   int64        // bytes to the upstream and from it, once run returned
 	opening          *opening     // what the client may begin with; nil: anything
@@ -49,25 +51,24 @@ func (t *tunnel) progress() int64 {
 // judged and passed on: the goroutine is not needed any more. conclude is called
 // when all is over. false: nothing was begun, since these are no plain sockets.
 func (t *tunnel) lend(keep func(*carry.Pair), conclude func(error)) bool {
-	part := func() {
-		if t.parts.Add(-1) == 0 {
-			t.stop()
-			t.sent += t.pair.Sent.Load()
-			t.received += t.pair.Received.Load()
-			conclude(t.failure)
-		}
-	}
+	t.conclude = conclude
 	t.pair = carry.New(t.client, t.upstream, t.srv.cfg.Memory, func(failure error) {
 		defer t.srv.recover("tunnel")
 		t.failure = failure
-		part()
+		switch {
+		case t.parts.Add(-1) > 0:
+		case t.refused == "" && t.srv.cfg.Enforcer.Roomy():
+			t.end()
+		default:
+			concluding.Go(t)
+		}
 	})
 	if t.pair == nil {
 		return false
 	}
 	t.parts.Store(2)
 	if o := t.opening; o != nil {
-		t.pair.Overhear(func(piece []byte) bool { return t.overhear(o, piece, part) })
+		t.pair.Overhear(func(piece []byte) bool { return t.overhear(o, piece) })
 	}
 	t.upstream.SetDeadline(time.Time{})
 	keep(t.pair)
@@ -77,11 +78,33 @@ func (t *tunnel) lend(keep func(*carry.Pair), conclude func(error)) bool {
 		return false
 	}
 	t.stop = t.limit()
-	defer part()
+	defer t.part()
 	if t.open() {
-		t.send(part)
+		t.send()
 	}
 	return true
+}
+
+// part is the end of a part, of which the last one ends the tunnel.
+func (t *tunnel) part() {
+	if t.parts.Add(-1) == 0 {
+		t.end()
+	}
+}
+
+// concluding ends tunnels whose last event has to be waited for, which is nothing for a
+// loop.
+var concluding = crew.New(16, func(t *tunnel) {
+	defer t.srv.recover("tunnel")
+	t.end()
+})
+
+// end is called once, when nobody carries the tunnel any more.
+func (t *tunnel) end() {
+	t.stop()
+	t.sent += t.pair.Sent.Load()
+	t.received += t.pair.Received.Load()
+	t.conclude(t.failure)
 }
 
 // run carries until both directions have ended and returns the upstream's failure,

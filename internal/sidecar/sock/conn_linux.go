@@ -127,7 +127,7 @@ func (c *Conn) Close() error {
 	first, free := c.shut()
 	switch {
 	case !first:
-		return c.failed("close", net.ErrClosed)
+		return errClosedBefore
 	case free:
 		c.destroy()
 	default:
@@ -138,6 +138,9 @@ func (c *Conn) Close() error {
 	}
 	return nil
 }
+
+// errClosedBefore is no connection's own: closing one twice is common, and no failure.
+var errClosedBefore error = &net.OpError{Op: "close", Err: net.ErrClosed}
 
 // destroy is called once, when nobody uses the descriptor any more.
 func (c *Conn) destroy() {
