@@ -38,6 +38,7 @@ func (e *env) measureProxies() error {
 			}
 		}
 	}
+	time.Sleep(rest)
 	for _, s := range all {
 		if st, err := load.Look(s.cmd.Process.Pid); err == nil {
 			t.add(s.name, "RSS after MB", mb(st.RSS))
@@ -165,6 +166,9 @@ func (e *env) measureLatency(s *subject, t *table) error {
 	t.add(s.name, "p99 added µs", micros(r.Quantile(.99))-t.last["p99"])
 	return nil
 }
+
+// rest is how long all are left alone before their memory is read: some give it back.
+const rest = 5 * time.Second
 
 // settle is how long a proxy has to tidy up before its CPU time is read: what it
 // does after the last answer counts, too.
