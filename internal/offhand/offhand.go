@@ -11,15 +11,20 @@ import (
 )
 
 const (
-	slow   = time.Millisecond // of the mean of about the last eight calls
-	weight = 8
-	pause  = 2 * time.Second // for which calls are announced then
+	slow  = time.Millisecond // a call that takes longer
+	pause = 2 * time.Second  // for which calls are announced when too many do
+
+	// Every slow call counts for some quick ones. A thread that lost its processor in
+	// the middle of a call looks slow, too; a few in a row, or a fifth of all, do not
+	// come about like this.
+	weight = 4
+	many   = 3 * weight
 )
 
 // Calls is what is known of calls of one kind. The zero value is ready. It is safe for
 // concurrent use; now and then a measurement is lost.
 type Calls struct {
-	mean  atomic.Int64 // nanoseconds
+	score atomic.Int64 // of slow calls, less the quick ones
 	until atomic.Int64 // when it is tried again, after start; 0: they are short
 }
 
@@ -44,16 +49,23 @@ func (c *Calls) begin(now time.Duration) Call {
 	until := c.until.Load()
 	if until != 0 && int64(now) >= until && c.until.CompareAndSwap(until, 0) {
 		until = 0
-		c.mean.Store(0)
+		c.score.Store(0)
 	}
 	return Call{Announce: until != 0, begun: now}
 }
 
 func (c *Calls) end(call Call, now time.Duration) {
-	mean := c.mean.Load()
-	mean += (int64(now-call.begun) - mean) / weight
-	c.mean.Store(mean)
-	if mean > int64(slow) {
-		c.until.Store(int64(now + pause))
+	score := c.score.Load()
+	switch {
+	case now-call.begun > slow:
+		if score += weight; score >= many {
+			c.until.Store(int64(now + pause))
+			score = many - weight // the next one settles it again
+		}
+	case score > 0:
+		score--
+	default:
+		return
 	}
+	c.score.Store(score)
 }

@@ -8,6 +8,7 @@ import (
 // TestAnnounced: calls are announced from when they take long until some time after they
 // no longer do.
 func TestAnnounced(t *testing.T) {
+	const short, long = time.Microsecond, 5 * time.Millisecond
 	var c Calls
 	now := time.Hour
 	does := func(took time.Duration, announced bool) {
@@ -20,24 +21,45 @@ func TestAnnounced(t *testing.T) {
 		c.end(call, now)
 	}
 	for range 100 {
-		does(time.Microsecond, false)
+		does(short, false)
 	}
-	does(4*time.Millisecond, false) // one that was interrupted
+	for range 100 { // some lose their processor
+		does(long, false)
+		for range weight {
+			does(short, false)
+		}
+	}
+	does(long, false)
+	does(time.Minute, false)
+	does(short, false)
+	for range 2 {
+		does(long, c.until.Load() != 0)
+	}
+	for range 5000 { // the disk is busy
+		does(long, true)
+	}
 	for range 100 {
-		does(time.Microsecond, false)
-	}
-	does(time.Second, false)
-	for range 50 { // none is short yet
-		does(time.Second/10, true)
+		does(short, true)
 	}
 	now += pause
-	does(time.Microsecond, false)
-	does(time.Microsecond, false)
-	for range 9 { // each short enough for its own part, but not together
-		does(3*time.Millisecond/2, false)
+	does(short, false)
+	does(long, false)
+	does(long, false)
+	does(long, false)
+	does(short, true)
+	now += pause
+	announced := 0
+	for range 100 { // half of them are slow
+		for _, took := range []time.Duration{short, long} {
+			call := c.begin(now)
+			if call.Announce {
+				announced++
+			}
+			now += took
+			c.end(call, now)
+		}
 	}
-	for range 9 {
-		does(3*time.Millisecond/2, c.until.Load() != 0)
+	if announced < 150 {
+		t.Error("announced", announced)
 	}
-	does(time.Microsecond, true)
 }
