@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 	"sync"
 	"time"
 )
@@ -49,7 +48,7 @@ func onCollection(f func()) {
 // keeper sets the pace.
 type keeper struct {
 	now   func() time.Time
-	live  func() uint64 // bytes that the last collection left
+	goal  func() uint64 // bytes of heap at which the next collection is due
 	set   func(percent int)
 	free  func()
 	timer *time.Timer
@@ -61,13 +60,15 @@ type keeper struct {
 }
 
 func newKeeper() *keeper {
-	return &keeper{now: time.Now, live: live, set: func(p int) { debug.SetGCPercent(p) }, free: debug.FreeOSMemory, percent: usual}
+	return &keeper{now: time.Now, goal: goal, set: func(p int) { debug.SetGCPercent(p) }, free: debug.FreeOSMemory, percent: usual}
 }
 
-func live() uint64 {
-	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(s)
-	return s[0].Value.Uint64()
+// goal stops all goroutines for some microseconds. Package runtime/metrics does not, but
+// costs each start of firma more than that.
+func goal() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.NextGC
 }
 
 // collected is told of every collection.
@@ -80,7 +81,8 @@ func (k *keeper) collected() {
 	}
 	k.last = now
 	if k.quick >= after {
-		k.change(percentFor(k.live()))
+		live := k.goal() * 100 / uint64(100+k.percent) // as the goal was set
+		k.change(percentFor(live))
 	}
 	if k.percent > usual {
 		k.timer.Reset(calm)

@@ -13,7 +13,7 @@ func TestPace(t *testing.T) {
 	now, alive, freed := time.Unix(1000, 0), uint64(3<<20), 0
 	k := newKeeper()
 	k.now = func() time.Time { return now }
-	k.live = func() uint64 { return alive }
+	k.goal = func() uint64 { return alive * uint64(100+k.percent) / 100 }
 	k.set = func(int) {}
 	k.free = func() { freed++ }
 	k.timer = time.NewTimer(time.Hour)
