@@ -38,6 +38,7 @@ type conn struct {
 	fixed  *destination // of all requests: the stream is looked into
 	origin func(net.Conn) (string, uint16, error)
 	served *sync.WaitGroup // of the listener's connections
+	room   int             // bytes that the kernel may hold for it, see roomFor
 
 	idle     atomic.Bool // waiting for the first byte of a request, or for the client's end
 	deadline time.Time   // of reads, as last set; zero for none

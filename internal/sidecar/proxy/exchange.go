@@ -129,6 +129,7 @@ func (x *exchange) connect(fresh bool) error {
 		if err != nil {
 			return err
 		}
+		bound(nc, c.room)
 		x.u = newUpstream(key, nc, c.call.Transport == intent.Connect, c.srv.cfg.Memory)
 	}
 	if !c.begin(x.d, under(x.u.nc)) {

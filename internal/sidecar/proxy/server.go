@@ -89,6 +89,7 @@ func (s *Server) take(ctx context.Context, nc net.Conn, origin func(net.Conn) (s
 		<-s.slots
 		return
 	}
+	bound(nc, c.room)
 	if ctx.Err() != nil {
 		c.cut() // the cut at the end of ctx may have missed it
 	}
@@ -179,6 +180,7 @@ func (s *Server) add(c *conn) bool {
 	s.wg.Add(1)
 	c.served.Add(1)
 	s.conns[c] = struct{}{}
+	c.room = roomFor(len(s.conns))
 	return true
 }
 

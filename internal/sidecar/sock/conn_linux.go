@@ -1,6 +1,7 @@
 package sock
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -171,6 +172,17 @@ func (c *Conn) SetLinger(seconds int) error {
 			l.Onoff = 1
 		}
 		return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &l)
+	})
+}
+
+// Bound has the kernel hold little more than so many bytes that the user has not read yet,
+// and no more that it has not sent yet. Of a unix socket, which has bounds of its own, it
+// is an error.
+func (c *Conn) Bound(bytes int) error {
+	return c.do("set", func(fd int) error {
+		return errors.Join(
+			setOption(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, int32(bytes)),
+			setOption(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, int32(bytes)))
 	})
 }
 
