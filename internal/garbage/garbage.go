@@ -80,7 +80,9 @@ func (k *keeper) collected() {
 		k.quick = 0
 	}
 	k.last = now
-	if k.quick >= after {
+	// As long as there is more room than usual it is to fit what is alive, however seldom
+	// it is collected: a heap that has grown would be given that many times its size.
+	if k.quick >= after || k.percent > usual {
 		live := k.goal() * 100 / uint64(100+k.percent) // as the goal was set
 		k.change(percentFor(live))
 	}

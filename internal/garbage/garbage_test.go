@@ -42,6 +42,8 @@ func TestPace(t *testing.T) {
 	collections(9, time.Second) // less often, since there is room
 	want(400, 0)
 	alive = 40 << 20
+	collections(1, time.Second) // much more is alive: four times that would be too much
+	want(100, 0)
 	collections(after, time.Millisecond)
 	want(100, 0)
 	k.rest()
@@ -53,6 +55,50 @@ func TestPace(t *testing.T) {
 	want(100, 1)
 	collections(2, time.Millisecond) // what giving back entails
 	want(100, 1)
+}
+
+// TestRoom: about as much is allocated between two collections as there is to be room
+// for, whatever there is of stacks, which the runtime gives a share to, and of a heap that
+// is smaller than it takes into account.
+func TestRoom(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(usual))
+	at := []metrics.Sample{{Name: "/gc/heap/goal:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	for _, stacks := range []int{0, 100} {
+		gate, deep, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		for range stacks {
+			go func() {
+				wide(func() { deep <- struct{}{}; <-gate })
+				done <- struct{}{}
+			}()
+		}
+		for range stacks {
+			<-deep
+		}
+		debug.SetGCPercent(usual)
+		k := newKeeper()
+		k.timer = time.NewTimer(time.Hour)
+		k.quick = after
+		for range 8 {
+			runtime.GC()
+			k.collected()
+		}
+		metrics.Read(at)
+		if more := at[0].Value.Uint64() - at[1].Value.Uint64(); k.percent <= usual || more > room+room/2 {
+			t.Errorf("at %d percent, with %d deep stacks, %d bytes may be allocated", k.percent, stacks, more)
+		}
+		k.timer.Stop()
+		close(gate)
+		for range stacks {
+			<-done
+		}
+	}
+}
+
+// wide calls f with much on its stack, all of it in use.
+func wide(f func()) {
+	var b [64 << 10]byte
+	f()
+	runtime.KeepAlive(&b)
 }
 
 var sink []byte
