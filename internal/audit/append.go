@@ -43,9 +43,9 @@ func (l *Log) Record(e *Event) error {
 	return nil
 }
 
-// Roomy reports whether half the queue is free, so that Record would not wait. Before
-// the first Append has returned, it may.
-func (l *Log) Roomy() bool { return len(l.queue) <= cap(l.queue)/2 }
+// Roomy reports whether half the queue is free, so that Record would not wait, nor fail,
+// about which somebody has to be told. Before the first Append has returned, it may.
+func (l *Log) Roomy() bool { return l.Err() == nil && len(l.queue) <= cap(l.queue)/2 }
 
 // prepare completes e and encodes it, in the caller's goroutine.
 func (l *Log) prepare(e *Event) (*entry, error) {

@@ -378,6 +378,37 @@ func TestWriteErrorEndsTheLog(t *testing.T) {
 	}
 }
 
+// TestRoomy: there is room until half the queue is taken, and none in a log that failed.
+func TestRoomy(t *testing.T) {
+	o := testOptions(t)
+	o.Queue = 4
+	s := &slowFile{gate: make(chan struct{})}
+	l := openSlow(t, o, s)
+	<-l.opened
+	n := uint64(0)
+	for ; l.Roomy(); n++ { // the writer has some of them in hand
+		if err := l.Record(sampleEvent(int(n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := len(l.queue); got <= o.Queue/2 || got > o.Queue/2+1 {
+		t.Errorf("%d of %d are queued when there is no room any more", got, o.Queue)
+	}
+	close(s.gate)
+	if c := closeLog(t, l); c.Size != n {
+		t.Errorf("%d events, want %d", c.Size, n)
+	}
+
+	l = openSlow(t, testOptions(t), &slowFile{fail: func([]byte, file) (int, error) { return 0, errors.New("no space") }})
+	defer l.Close(context.Background())
+	if !l.Roomy() {
+		t.Error("an empty log has no room")
+	}
+	if l.Append(context.Background(), sampleEvent(0)) == nil || l.Roomy() {
+		t.Error("a log that failed has room")
+	}
+}
+
 // A panic of the caller that writes leaves none of those waiting whose events it
 // had in hand, and nothing more is let in.
 func TestPanicTellsAll(t *testing.T) {

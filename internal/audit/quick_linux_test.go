@@ -3,10 +3,13 @@ package audit
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestQuick: what is written is there, whole and in order, and a failure is told as
@@ -56,6 +59,35 @@ func TestQuickWithoutRoom(t *testing.T) {
 	defer f.Close()
 	if n, err := quicker(t, f).Write([]byte("x")); n != 0 || !errors.Is(err, syscall.ENOSPC) {
 		t.Error(n, err)
+	}
+}
+
+// TestQuickKeepsWhole: a block that finds room for a part of it leaves nothing behind.
+func TestQuickKeepsWhole(t *testing.T) {
+	fd, err := unix.MemfdCreate("log", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "log")
+	defer f.Close()
+	page := os.Getpagesize()
+	if err := f.Truncate(int64(2 * page)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_GROW); err != nil {
+		t.Fatal(err)
+	}
+	a := appender{f: quicker(t, f)}
+	first := bytes.Repeat([]byte("a"), page/2)
+	if err := a.append(first); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.append(make([]byte, 3*page)); !errors.Is(err, syscall.EPERM) || a.torn != nil {
+		t.Error(err, a.torn)
+	}
+	got, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<20))
+	if err != nil || !bytes.Equal(got, first) {
+		t.Error("there are", len(got), "bytes", err)
 	}
 }
 
