@@ -77,6 +77,65 @@ func TestRecordPanics(t *testing.T) {
 	}
 }
 
+// failing is an enforcer that can record no end, neither in an event loop nor elsewhere.
+type failing struct{ enforcer }
+
+func (*failing) Roomy() bool                           { return true }
+func (*failing) Dispatched(verdict.Decision, Dispatch) { panic("dispatched") }
+func (*failing) Refuse(context.Context, *intent.Call, verdict.Decision, verdict.Reason, string) verdict.Decision {
+	panic("refuse")
+}
+
+// TestRecordPanicsAnywhere: a panic ends one tunnel, whoever has its last part: an event
+// loop, which others need, or who judges a second ClientHello.
+func TestRecordPanicsAnywhere(t *testing.T) {
+	hello := helloBytes(t, nil)
+	evil := strings.Replace(hello, "api.example.com", "evil.example.co", 1)
+	addr, _ := listen(t, func(c *net.TCPConn, r *bufio.Reader) {
+		b := make([]byte, len(hello))
+		if n, _ := io.ReadFull(r, b[:1]); n == 1 && b[0] == hello[0] {
+			io.ReadFull(r, b[1:])
+			io.WriteString(c, retryRequest)
+		} else {
+			c.Write(b[:n])
+		}
+		io.Copy(c, r)
+	})
+	logged := make(chan string, 100)
+	s, proxy := start(t, Config{Dialer: dialTo(addr), Enforcer: &failing{}, Log: logTo(logged)})
+	open := func(says, hears string) *rawClient {
+		c := connectTo(t, proxy)
+		c.send(connectReq + says)
+		c.expect(established + hears)
+		return c
+	}
+	for range 2 * runtime.GOMAXPROCS(0) {
+		open("x", "x").Close()
+		if text := receive(t, logged); !strings.Contains(text, "dispatched") {
+			t.Error(text)
+		}
+		c := open(hello, retryRequest)
+		c.send(evil)
+		if text := receive(t, logged); !strings.Contains(text, "refuse") {
+			t.Error(text)
+		}
+	}
+	var last []*rawClient
+	for range 2 * runtime.GOMAXPROCS(0) {
+		last = append(last, open("x", "x"))
+	}
+	for _, c := range last {
+		c.send("y")
+		c.expect("y")
+		c.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := s.Drain(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestRefusedUnderFlood: an upstream that sends without end to a client that does
 // not read can't put off the refusal of that client's opening.
 func TestRefusedUnderFlood(t *testing.T) {

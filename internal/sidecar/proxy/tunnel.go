@@ -87,6 +87,7 @@ func (t *tunnel) lend(keep func(*carry.Pair), conclude func(error)) bool {
 
 // part is the end of a part, of which the last one ends the tunnel.
 func (t *tunnel) part() {
+	defer t.srv.recover("tunnel") // whose goroutine it is
 	if t.parts.Add(-1) == 0 {
 		t.end()
 	}
