@@ -57,48 +57,30 @@ func TestPace(t *testing.T) {
 	want(100, 1)
 }
 
-// TestRoom: about as much is allocated between two collections as there is to be room
-// for, whatever there is of stacks, which the runtime gives a share to, and of a heap that
-// is smaller than it takes into account.
+// TestRoom: no more than twice the room is given between two collections, or what is usual
+// anyway, whatever there is of stacks and globals, which the runtime takes a share of, too,
+// and of a heap that is smaller than it takes into account.
 func TestRoom(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(usual))
-	at := []metrics.Sample{{Name: "/gc/heap/goal:bytes"}, {Name: "/gc/heap/live:bytes"}}
-	for _, stacks := range []int{0, 100} {
-		gate, deep, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
-		for range stacks {
-			go func() {
-				wide(func() { deep <- struct{}{}; <-gate })
-				done <- struct{}{}
-			}()
-		}
-		for range stacks {
-			<-deep
-		}
-		debug.SetGCPercent(usual)
-		k := newKeeper()
-		k.timer = time.NewTimer(time.Hour)
-		k.quick = after
-		for range 8 {
-			runtime.GC()
-			k.collected()
-		}
-		metrics.Read(at)
-		if more := at[0].Value.Uint64() - at[1].Value.Uint64(); k.percent <= usual || more > room+room/2 {
-			t.Errorf("at %d percent, with %d deep stacks, %d bytes may be allocated", k.percent, stacks, more)
-		}
-		k.timer.Stop()
-		close(gate)
-		for range stacks {
-			<-done
+	for _, alive := range []uint64{100 << 10, 1 << 20, 3 << 20, 6 << 20, 11 << 20} {
+		for _, roots := range []uint64{0, 1 << 20, 8 << 20, 64 << 20} {
+			k := newKeeper()
+			k.set = func(int) {}
+			k.goal = func() uint64 {
+				p := uint64(k.percent)
+				return max(4<<20*p/100, alive+(alive+roots)*p/100)
+			}
+			k.timer = time.NewTimer(time.Hour)
+			now := time.Unix(1000, 0)
+			k.now = func() time.Time { now = now.Add(time.Millisecond); return now }
+			for range after + 10 {
+				k.collected()
+			}
+			k.timer.Stop()
+			if more := k.goal() - alive; more > max(2*room, alive+roots) {
+				t.Errorf("at %d percent, with %d bytes alive and %d of roots, %d more may be allocated", k.percent, alive, roots, more)
+			}
 		}
 	}
-}
-
-// wide calls f with much on its stack, all of it in use.
-func wide(f func()) {
-	var b [64 << 10]byte
-	f()
-	runtime.KeepAlive(&b)
 }
 
 var sink []byte
