@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	slow  = time.Millisecond // a call that takes longer
-	pause = 2 * time.Second  // for which calls are announced when too many do
+	slow  = time.Millisecond      // a call that takes longer
+	stuck = 50 * time.Millisecond // and one that shows by itself that there is something to wait for
+	pause = 2 * time.Second       // for which calls are announced when too many do
 
 	// Every slow call counts for some quick ones. A thread that lost its processor in
 	// the middle of a call looks slow, too; a few in a row, or a fifth of all, do not
@@ -56,9 +57,9 @@ func (c *Calls) begin(now time.Duration) Call {
 
 func (c *Calls) end(call Call, now time.Duration) {
 	score := c.score.Load()
-	switch {
-	case now-call.begun > slow:
-		if score += weight; score >= many {
+	switch took := now - call.begun; {
+	case took > slow:
+		if score += weight; score >= many || took > stuck {
 			c.until.Store(int64(now + pause))
 			score = many - weight // the next one settles it again
 		}
