@@ -62,20 +62,27 @@ func epollWait(fd int, events []unix.EpollEvent) (int, error) {
 	}
 }
 
-// watching is how long epollCtl takes.
+// watching is how long it takes to add to what is watched.
 var watching offhand.Calls
 
-// epollCtl may wait, for a lock that all processes share: what is added to is watched
-// itself, and the kernel looks for circles then.
+// epollCtl may wait when it adds, for a lock that all processes share: what is added to is
+// watched itself, and the kernel looks for circles then. A process that has many files
+// watched makes that last for milliseconds. Other operations would only hide it, since
+// they are quick.
 func epollCtl(fd, op, of int, e *unix.EpollEvent) error {
 	var errno unix.Errno
-	call := watching.Begin()
+	var call offhand.Call
+	if op == unix.EPOLL_CTL_ADD {
+		call = watching.Begin()
+	}
 	if call.Announce {
 		_, _, errno = unix.Syscall6(unix.SYS_EPOLL_CTL, uintptr(fd), uintptr(op), uintptr(of), uintptr(unsafe.Pointer(e)), 0, 0)
 	} else {
 		_, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(fd), uintptr(op), uintptr(of), uintptr(unsafe.Pointer(e)), 0, 0)
 	}
-	watching.End(call)
+	if op == unix.EPOLL_CTL_ADD {
+		watching.End(call)
+	}
 	_, err := result(0, errno)
 	return err
 }
