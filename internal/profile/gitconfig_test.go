@@ -36,7 +36,10 @@ func asGit(t testing.TB, dir, text string) ([]string, bool) {
 
 func asFirma(text string) (all []string, whole bool) {
 	whole = gitSettings(text, func(section, name, value string) {
-		all = append(all, strings.TrimPrefix(section+"."+name, ".")+"\n"+value)
+		if section != "" {
+			name = section + "." + name
+		}
+		all = append(all, name+"\n"+value)
 	})
 	return all, whole
 }
@@ -44,7 +47,7 @@ func asFirma(text string) (all []string, whole bool) {
 var gitConfigs = []string{
 	"", "[core]\n\thooksPath = scripts/hooks ; why\n", "[core]hooksPath=a#b", "[core]\nhooksPath = \"a b\"c \n", "[core]\nhooksPath = a\\\nb\n", "[core]\nhooksPath = \"a\\\n b # c\"\n",
 	"[core]\r\nhooksPath = a\r\n", "[includeIf \"gitdir:/a]b/\"]\npath = x\n", "[includeif\t\"a\\\"b\\\\c\"] path=\" x \"\n", "[Include]\nPATH\n[core] ; c\nhooksPath =\n", "\ufeff[core]\nbare\n",
-	"# [core]\n[user]\nhooksPath = x\n", "[core]\nhooksPath = \\t\\\"\\n\n", "[core]\nhooks_path = x\n", "[core\n]\na=b\n", "[a.B \"C\"]\nd = e\n", "[core]\nhooksPath = \"a\nb\"\n", "[core]\na = b \"\" \n", "[a]\nb = \"\\q\"\n", "[a]\nb=c\\", "[]\na=b", "[a]b",
+	"# [core]\n[user]\nhooksPath = x\n", "[core]\nhooksPath = \\t\\\"\\n\n", "[core]\nhooks_path = x\n", "[core\n]\na=b\n", "[a.B \"C\"]\nd = e\n", "[core]\nhooksPath = \"a\nb\"\n", "[core]\na = b \"\" \n", "[a]\nb = \"\\q\"\n", "[a]\nb=c\\", "[]\na=b", "[a]b", "[ \"\"]\nd",
 }
 
 // sameSettings leaves out of account that git before 2.45 reads every blank that is

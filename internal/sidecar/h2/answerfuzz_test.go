@@ -120,6 +120,7 @@ func FuzzAnswersInFrames(f *testing.F) {
 		fr.WriteRSTStream(1, http2.ErrCodeRefusedStream)
 		fr.WriteGoAway(0, http2.ErrCodeNo, []byte("x"))
 	})
+	f.Add([]byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\a\x10\x04\x00\x00\x00\x01N\x82\b\x19m\x01x\x00\x00\x06\x01'\x80\x00\x00\x01@\x01a\x01b\x88"), false)
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2"}})
 	if err != nil {
 		f.Fatal(err)
@@ -175,7 +176,7 @@ func FuzzAnswersInFrames(f *testing.F) {
 
 // statuses are those in frames, as x/net/http2 and net/http read them.
 func statuses(said []byte) (all []string) {
-	fr := http2.NewFramer(nil, bytes.NewReader(said))
+	fr := http2.NewFramer(nil, bytes.NewReader(withoutPriorities(said)))
 	fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	for {
 		f, err := fr.ReadFrame()
@@ -188,6 +189,20 @@ func statuses(said []byte) (all []string) {
 			}
 		}
 	}
+}
+
+// withoutPriorities leaves out PRIORITY_UPDATE frames (RFC 9218), about which the two
+// readers differ: to one of them they are unknown, and pass for nothing.
+func withoutPriorities(said []byte) (rest []byte) {
+	const head, update = 9, 0x10
+	for len(said) >= head {
+		n := min(head+(int(said[0])<<16|int(said[1])<<8|int(said[2])), len(said))
+		if said[3] != update {
+			rest = append(rest, said[:n]...)
+		}
+		said = said[n:]
+	}
+	return append(rest, said...)
 }
 
 func checkHeard(t *testing.T, said []byte, method string, got heard) {
