@@ -77,6 +77,40 @@ func TestRecordPanics(t *testing.T) {
 	}
 }
 
+// TestSentInPart: what the upstream has taken is recorded, though it took no more.
+func TestSentInPart(t *testing.T) {
+	const taken = 40
+	s, err := New(Config{Enforcer: &enforcer{}, Dialer: dialTo("")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &pieces{says: []byte(helloBytes(t, nil)), size: 1 << 20}
+	tun := &tunnel{srv: s, client: client, upstream: &takesLittle{pieces: pieces{Conn: client}, most: taken}}
+	tun.opening = newOpening(&intent.Call{Host: "api.example.com", Port: 443}, 0, http1.NewReader(client), false)
+	if tun.open() || tun.sent != taken || tun.failure == nil {
+		t.Errorf("%d bytes of an opening are recorded, want %d; %v", tun.sent, taken, tun.failure)
+	}
+	tun = &tunnel{srv: s, client: client, upstream: &takesLittle{pieces: pieces{Conn: client}, most: taken}}
+	if n, err := tun.carry(tun.upstream, strings.NewReader(strings.Repeat("x", 2*taken))); n != taken || err == nil {
+		t.Errorf("%d bytes are recorded, want %d; %v", n, taken, err)
+	}
+}
+
+// takesLittle is an upstream that takes no more than that.
+type takesLittle struct {
+	pieces
+	most int
+}
+
+func (l *takesLittle) Write(b []byte) (int, error) {
+	n := min(len(b), l.most)
+	l.most -= n
+	if n < len(b) {
+		return n, syscall.ECONNRESET
+	}
+	return n, nil
+}
+
 // failing is an enforcer that can record no end, neither in an event loop nor elsewhere.
 type failing struct{ enforcer }
 

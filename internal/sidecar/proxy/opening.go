@@ -72,14 +72,14 @@ func (t *tunnel) pass(o *opening, n int) bool {
 	if o.due = 0; n == 0 {
 		return true
 	}
-	if _, err := t.upstream.Write(o.in.Buffered()[:n]); err != nil {
-		t.broke(&writeError{err}, false)
-		return false
-	}
+	n, err := t.upstream.Write(o.in.Buffered()[:n])
 	o.in.Discard(n)
-	t.sent += int64(n)
+	t.sent += int64(n) // what was sent is recorded, even if that was not all
 	t.moved.Add(int64(n))
-	return true
+	if err != nil {
+		t.broke(&writeError{err}, false)
+	}
+	return err == nil
 }
 
 // look reads what must be judged and returns why it is refused. The end of the

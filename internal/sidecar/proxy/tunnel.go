@@ -235,11 +235,12 @@ func copyAll(dst io.Writer, src io.Reader, moved *atomic.Int64) (n int64, err er
 	for {
 		m, err := src.Read(buf[:])
 		if m > 0 {
-			if _, werr := dst.Write(buf[:m]); werr != nil {
+			w, werr := dst.Write(buf[:m])
+			n += int64(w)
+			moved.Add(int64(w))
+			if werr != nil {
 				return n, &writeError{werr}
 			}
-			n += int64(m)
-			moved.Add(int64(m))
 		}
 		if err == io.EOF {
 			return n, nil
