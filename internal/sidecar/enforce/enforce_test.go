@@ -289,8 +289,9 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestAdmit: a stream that is looked into needs a rule for its destination and
-// nothing more; who may be contacted before a call is what some call could reach.
+// TestAdmit: a stream that is looked into needs a rule for its destination, but on
+// port 443, and nothing more; who may be contacted before a call is what some call
+// could reach.
 func TestAdmit(t *testing.T) {
 	for _, c := range []struct {
 		name, target string
@@ -299,7 +300,8 @@ func TestAdmit(t *testing.T) {
 		contactable  bool
 	}{
 		{"host with request rules only", "a.test:443", nil, verdict.None, true},
-		{"unmapped", "b.test:443", nil, verdict.UnclassifiedIntent, false},
+		{"unmapped, which each request is told", "b.test:443", nil, verdict.None, false},
+		{"unmapped, nothing ready", "b.test:443", func(_ *testing.T, s *scene) { s.ready = verdict.PolicyBundleNotReady }, verdict.PolicyBundleNotReady, false},
 		{"unmapped port", "a.test:8443", nil, verdict.UnclassifiedIntent, false},
 		{"address class", "169.254.169.254:443", nil, verdict.DestinationForbidden, false},
 		{"nothing ready", "a.test:443", func(_ *testing.T, s *scene) { s.ready = verdict.PolicyBundleNotReady }, verdict.PolicyBundleNotReady, false},

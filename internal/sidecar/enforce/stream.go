@@ -14,8 +14,8 @@ import (
 const streamAction = "network.stream"
 
 // Admit decides whether a stream to c's destination may be opened to be looked
-// into: the address class permits it and some rule covers the destination. What
-// is sent on it is judged call by call.
+// into: the address class permits it and some rule covers the destination, or who
+// asks in it is to be told that none does. What is sent on it is judged call by call.
 func (e *Enforcer) Admit(ctx context.Context, c *intent.Call) verdict.Decision {
 	j := judgement{call: c, at: e.cfg.Now(), kind: audit.KindStream}
 	j.d.Resource, j.d.ActionClass = c.Resource(), streamAction
@@ -32,7 +32,7 @@ func (e *Enforcer) admit(ctx context.Context, j *judgement) {
 		j.deny(reason, detail)
 		return
 	}
-	if len(e.table.Load().Carries(j.call)) == 0 {
+	if len(e.table.Load().Carries(j.call)) == 0 && !e.toldInside(j.call) {
 		e.unmapped(j)
 		return
 	}
@@ -42,6 +42,14 @@ func (e *Enforcer) admit(ctx context.Context, j *judgement) {
 	}
 	j.d.Outcome = verdict.Allow
 }
+
+// toldInside reports whether a refusal for want of a rule is told to each request
+// of a stream rather than to who opens it. Clients take a stream that does not open
+// for a fault of the network, and try again for minutes; they tell a person what a
+// response says. Nothing is connected for it: Contactable has no class to allow, and
+// every request is refused. On other ports servers speak first, and an agent would
+// wait for one.
+func (e *Enforcer) toldInside(c *intent.Call) bool { return e.cfg.DefaultProtected && c.Port == 443 }
 
 // Contactable reports whether some class of calls to c's destination is allowed
 // now, by capability and by policy, as far as that can be said without a path.

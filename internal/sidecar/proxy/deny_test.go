@@ -63,6 +63,11 @@ func TestDenialBodies(t *testing.T) {
 				if err := json.Unmarshal([]byte(body), &got); err != nil || status != tt.status {
 					t.Fatalf("%s%s %v", head, body, err)
 				}
+				message := fmt.Sprintf("firma: %s: %s", tt.want["reason"], tt.want["detail"])
+				if e, _ := got["error"].(map[string]any); e["message"] != strings.TrimSuffix(message, ": ") {
+					t.Error(body)
+				}
+				delete(got, "error")
 				if diff := cmp.Diff(tt.want, got); diff != "" {
 					t.Error(diff)
 				}

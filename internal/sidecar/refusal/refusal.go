@@ -114,7 +114,8 @@ func RetryAfter(d verdict.Decision) string {
 }
 
 // Body is the contract's refusal of a settled decision with our additions, which
-// are left out when unknown.
+// are left out when unknown. error.message is where clients of model providers look
+// for what to tell a person; without it some say that there is no body.
 func Body(d verdict.Decision) []byte {
 	b := []byte(`{"denied":true,"reason":`)
 	if d.Outcome == verdict.Abort {
@@ -129,7 +130,15 @@ func Body(d verdict.Decision) []byte {
 			b = appendJSON(append(b, f[0]...), f[1])
 		}
 	}
-	return append(b, "}\n"...)
+	b = appendJSON(append(b, `,"error":{"message":`...), brief(d))
+	return append(b, "}}\n"...)
+}
+
+func brief(d verdict.Decision) string {
+	if d.Detail == "" {
+		return "firma: " + string(d.Reason)
+	}
+	return "firma: " + string(d.Reason) + ": " + d.Detail
 }
 
 // appendJSON appends s as a JSON string in ASCII where it must be escaped; bytes

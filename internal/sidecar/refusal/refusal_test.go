@@ -52,6 +52,9 @@ func TestBodyIsJSON(t *testing.T) {
 	if body["detail"] != "a\"\\\n\x00\ufffd\u2028" || body["hint"] != "do" || body["event_id"] != "aevt_1" {
 		t.Errorf("%s", Body(d))
 	}
+	if e, _ := body["error"].(map[string]any); e["message"] != "firma: R: a\"\\\n\x00\ufffd\u2028" {
+		t.Errorf("%s", Body(d))
+	}
 }
 
 func TestEventIsOneToken(t *testing.T) {
