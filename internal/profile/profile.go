@@ -79,6 +79,7 @@ func (p *Profile) Resolve(h Host) (*View, error) {
 	h = h.settle()
 	v.system()
 	v.identity()
+	v.agents()
 	// The project first: what PATH names in it is shown as the project is.
 	if err := v.project(p, h); err != nil {
 		return nil, err
@@ -89,8 +90,11 @@ func (p *Profile) Resolve(h Host) (*View, error) {
 	}
 	javaProxy(&v.Spec)
 	phpExtensions(&v.Spec, phpSettings)
-	v.Env, err = environment(v, p, h, path)
-	return v, err
+	if v.Env, err = environment(v, p, h, path); err != nil {
+		return nil, err
+	}
+	v.keyNote(h)
+	return v, nil
 }
 
 func (v *View) project(p *Profile, h Host) error {
