@@ -6,7 +6,7 @@ VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo un
 BUILD      = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test check test-unit test-e2e test-escape test-conformance test-corpus bench bench-peers build-peers build-clients soak fuzz deps deps-test clean
+.PHONY: help build demo test check test-unit test-e2e test-escape test-conformance test-corpus bench bench-peers build-peers build-clients build-agents test-agents soak fuzz deps deps-test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ test-unit: ## unit, property and rule tests with the race detector
 test-e2e: build build-clients ## three real roles, real clients
 	$(GO) test -count=1 -timeout 15m ./test/e2e/...
 
+test-agents: build build-agents ## six coding agents in the sandbox, against stand-ins for their providers
+	FIRMA_TEST_AGENTS=$(CURDIR)/bin/agents $(GO) test -count=1 -timeout 15m -run '^TestAgents$$' -v ./test/e2e/
+
 test-escape: build ## every escape class, from inside a real sandbox
 	$(GO) test -count=1 -timeout 10m ./test/escape/...
 
@@ -56,6 +59,9 @@ soak: build ## mixed traffic for DURATION (30m): flat memory and descriptors, lo
 
 build-clients: ## clients for test-e2e that a registry provides or that need a compiler
 	@scripts/clients.sh
+
+build-agents:
+	@scripts/agents.sh
 
 build-peers:
 	@scripts/deps.sh peers

@@ -14,6 +14,13 @@ if ! cmp -s test/clients/package-lock.json "$to/node/package-lock.json"; then
 	(cd "$to/node.new" && npm ci --silent --no-audit --no-fund --ignore-scripts)
 	mv "$to/node.new" "$to/node"
 fi
+if ! cmp -s test/agents/package-lock.json "$to/agents/package-lock.json"; then
+	rm -rf "$to/agents" "$to/agents.new"
+	mkdir "$to/agents.new"
+	cp test/agents/package.json test/agents/package-lock.json "$to/agents.new/"
+	(cd "$to/agents.new" && npm ci --silent --no-audit --no-fund --ignore-scripts --omit=optional)
+	mv "$to/agents.new" "$to/agents"
+fi
 cp -Rp test/clients/rust/. "$to/rust"
 cd "$to/rust"
 cargo --config 'source.crates-io.replace-with="debian"' --config 'source.debian.directory="/usr/share/cargo/registry"' build --quiet --offline

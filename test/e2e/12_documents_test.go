@@ -26,6 +26,8 @@ type shown struct {
 
 const guide = "docs/guides/firma-run.md"
 
+const conversation = "needs the agent and its provider: TestAgents holds the conversation, for all of them by make test-agents"
+
 // documents are the pages whose ```sh blocks people copy, each command in its order.
 var documents = map[string][]shown{
 	guide: {
@@ -69,6 +71,14 @@ var documents = map[string][]shown{
 		{command: "cd ~/some/project", before: func(d *desk, t *testing.T) { d.home(t, "some/project/.curlrc", curlrc) }},
 		{command: "firma run --authority local --allow example.com -- curl https://example.com", says: `(?m)^firma: allowed +example\.com`},
 		{command: "firma audit verify", says: `sbx_`},
+	},
+	"docs/guides/agents.md": {
+		{command: "firma run --authority local --profile claude -- claude -p 'say hello'", not: conversation},
+		{command: "firma run --authority local --profile my-codex -- codex exec 'say hello'", not: conversation},
+		{command: "firma run --authority local --allow generativelanguage.googleapis.com --profile gemini -- gemini --skip-trust -p 'say hello'", not: conversation},
+		{command: "firma run --authority local --profile opencode -- opencode run -m anthropic/claude-sonnet-4-5 'say hello'", not: conversation},
+		{command: "firma run --authority local --profile qwen -- qwen --auth-type openai --openai-base-url https://api.openai.com/v1 -m gpt-5 -p 'say hello'", not: conversation},
+		{command: "firma run --authority local --profile copilot -- copilot --allow-all-tools -p 'say hello'", not: conversation},
 	},
 	"docs/configuration.md": {
 		{command: "firma trust . # or the file itself; --list, --remove", says: `Trusted: `, before: func(d *desk, t *testing.T) { d.home(t, "project/.firma/firma.toml", "[authority]\n") }},

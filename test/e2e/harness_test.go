@@ -42,7 +42,8 @@ func everyone(t *testing.T, story func(t *testing.T, s *stage)) {
 // names of the origins' certificate. plain.test and evil.test are served in plain
 // HTTP, the others in TLS.
 var names = []string{"plain.test", "secure.test", "git.test", "nginx.test", "evil.test", "example.com",
-	"go.test", "apt.test", "gem.test", "composer.test", "maven.test", "trust.test", "pypi.test", "npm.test", "cargo.test", "only.test", "tunnel.test"}
+	"go.test", "apt.test", "gem.test", "composer.test", "maven.test", "trust.test", "pypi.test", "npm.test", "cargo.test", "only.test", "tunnel.test",
+	"api.anthropic.com", "api.openai.com", "generativelanguage.googleapis.com"}
 
 func newStage(t *testing.T, a account.Account) *stage {
 	t.Helper()
