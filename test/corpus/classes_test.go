@@ -14,6 +14,7 @@ type class struct {
 var classes = []class{
 	{"request line", requestLines},
 	{"target form", targetForms},
+	{"HEAD", headRequests},
 	{"host", hostFields},
 	{"authority", authorities},
 	{"address", addresses},
@@ -88,8 +89,29 @@ func requestLines() []entry {
 		refuses("TLS in plaintext", "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00").by(inside),
 		refuses("binary", "\x80\x00\x01\x02\r\n\r\n"),
 		refuses("nothing but an empty line", "\r\n"),
+		refuses("PROXY protocol", "PROXY TCP4 192.0.2.1 192.0.2.2 5000 80\r\n"+get("{T}/x")),
+		refuses("PROXY protocol, binary", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x02\x13\x88\x00\x50"+get("{T}/x")),
 		refuses("response", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
 	)
+}
+
+// headRequests are refused without a body, which their client does not read.
+func headRequests() []entry {
+	head := func(target string, fields ...string) string { return with("HEAD", target, fields...) }
+	return []entry{
+		refuses("percent-encoding", head("{T}/%zz")),
+		refuses("no UTF-8", head("{T}/%ff")),
+		refuses("other Host", "HEAD {T}/x HTTP/1.1\r\nHost: b.test\r\n\r\n"),
+		refuses("no Host", "HEAD {T}/x HTTP/1.1\r\n\r\n"),
+		refuses("field", head("{T}/x", "X y")),
+		refuses("folded field", head("{T}/x", "X: y\r\n z")),
+		refuses("length", head("{T}/x", "Content-Length: x")),
+		refuses("bare LF", "HEAD {T}/x HTTP/1.1\n\n"),
+		refuses("version", "HEAD {T}/x HTTP/1.2\r\n"+host+"\r\n"),
+		refuses("cut off", "HEAD {T}/x HTTP/1.1\r\nHost: a.te").ended(),
+		denies("forbidden", "CapabilityNotFound", head("{T}/admin/x")),
+		denies("address", "DestinationForbidden", "HEAD http://127.0.0.1/x HTTP/1.0\r\n\r\n").by(forward),
+	}
 }
 
 func targetForms() []entry {

@@ -68,8 +68,9 @@ func (b *bench) run(t *testing.T, nc client, e entry) outcome {
 	in := bufio.NewReader(nc)
 	want := len(e.sent) + e.refused + e.aborted
 	var failed error
+	asked := &http.Request{Method: strings.SplitN(e.send, " ", 2)[0]} // by HEAD, or like GET
 	for n := 0; n < want; n++ {
-		res, err := http.ReadResponse(in, nil)
+		res, err := http.ReadResponse(in, asked)
 		if err == nil {
 			_, err = io.Copy(io.Discard, res.Body)
 		}

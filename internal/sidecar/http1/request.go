@@ -45,6 +45,7 @@ func (r *Reader) first(q *Request) error {
 		return nil
 	}
 	r.lined = true
+	defer q.reset() // what is buffered may move
 	return q.requestLine(r.Buffered()[:r.ends[0]])
 }
 

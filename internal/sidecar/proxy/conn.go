@@ -127,7 +127,7 @@ func goOn(can bool) step {
 
 // next reads the next request head; false ends the connection.
 func (c *conn) next() bool {
-	c.call = intent.Call{}
+	c.call, c.req.Method = intent.Call{}, nil
 	c.push.reset()
 	for timed := false; ; {
 		done, err := c.in.Request(&c.req)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -94,6 +95,50 @@ func TestDeniedHeadHasNoBody(t *testing.T) {
 	if status, _, _ := c.response(); status != "HTTP/1.1 403 Forbidden" {
 		t.Error(status)
 	}
+}
+
+// TestMalformedHeadHasNoBody: a refusal of what never became a call has a body only for a
+// client that reads one.
+func TestMalformedHeadHasNoBody(t *testing.T) {
+	const host = "Host: api.example.com\r\n"
+	for name, wire := range map[string]string{
+		"target":           "HEAD http://api.example.com/%zz HTTP/1.1\r\n" + host + "\r\n",
+		"host":             "HEAD http://a..b/ HTTP/1.1\r\nHost: a..b\r\n\r\n",
+		"other Host":       "HEAD http://api.example.com/ HTTP/1.1\r\nHost: b.test\r\n\r\n",
+		"no Host":          "HEAD http://api.example.com/ HTTP/1.1\r\n\r\n",
+		"version":          "HEAD http://api.example.com/ HTTP/3\r\n" + host + "\r\n",
+		"space in target":  "HEAD http://api.example.com/ x HTTP/1.1\r\n" + host + "\r\n",
+		"field":            "HEAD http://api.example.com/ HTTP/1.1\r\n" + host + "X y\r\n\r\n",
+		"bare LF":          "HEAD http://api.example.com/ HTTP/1.1\r\n" + host + "X: y\n\r\n",
+		"length":           "HEAD http://api.example.com/ HTTP/1.1\r\n" + host + "Content-Length: x\r\n\r\n",
+		"length, then GET": "HEAD http://api.example.com/ HTTP/1.1\r\n" + host + "Content-Length: x\r\n\r\n" + get + "\r\n",
+		"GET, then HEAD":   strings.Replace(get, "Host: api", "Host: b.api", 1) + "\r\nHEAD http://api.example.com/ HTTP/1.1\r\n" + host + "\r\n",
+		"GET, length":      get + "Content-Length: x\r\n\r\nHEAD http://api.example.com/ HTTP/1.1\r\n" + host + "\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, proxy := start(t, Config{Dialer: neverDial(t), Enforcer: &enforcer{}})
+			c := connectTo(t, proxy)
+			c.send(wire)
+			if head, err := readHead(c.r); err != nil || !strings.HasPrefix(head, denied) {
+				t.Fatal(head, err)
+			}
+			body, err := io.ReadAll(c.r)
+			if err != nil || (len(body) == 0) != strings.HasPrefix(wire, "HEAD") {
+				t.Errorf("%q, %v", body, err)
+			}
+		})
+	}
+	t.Run("cut off", func(t *testing.T) {
+		_, proxy := start(t, Config{Dialer: neverDial(t), Enforcer: &enforcer{}, HeadTimeout: 20 * time.Millisecond})
+		c := connectTo(t, proxy)
+		c.send("HEAD http://api.example.com/ HTTP/1.1\r\nHost: api.ex")
+		if head, err := readHead(c.r); err != nil || !strings.HasPrefix(head, denied) {
+			t.Fatal(head, err)
+		}
+		if body, err := io.ReadAll(c.r); err != nil || len(body) > 0 {
+			t.Errorf("%q, %v", body, err)
+		}
+	})
 }
 
 // TestConnectionAfterDenial: it goes on exactly when it is in step.

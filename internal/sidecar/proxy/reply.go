@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"strconv"
 
 	"firma/internal/intent"
@@ -72,7 +73,7 @@ func (c *conn) reply(d verdict.Decision, again bool) bool {
 	}
 	b = appendPersistence(b, again, c.req.Minor)
 	b = append(b, crlf...)
-	if c.call.Method != "HEAD" {
+	if !c.asksHead() {
 		b = append(b, body...)
 	}
 	c.out.put(b)
@@ -81,6 +82,18 @@ func (c *conn) reply(d verdict.Decision, again bool) bool {
 		return false
 	}
 	return c.out.flush() == nil
+}
+
+// asksHead reports whether the request that is answered is a HEAD, also where it never
+// became a call: a client reads no body then, and would take one for something else.
+func (c *conn) asksHead() bool {
+	switch {
+	case c.call.Method != "":
+		return c.call.Method == "HEAD"
+	case c.req.Method != nil:
+		return string(c.req.Method) == "HEAD"
+	}
+	return bytes.HasPrefix(c.in.Buffered(), []byte("HEAD ")) // its head was not read
 }
 
 func appendStatus[R string | []byte](b []byte, status int, reason R) []byte {
