@@ -160,6 +160,9 @@ func (x *exchange) record(err error) {
 
 // failed ends an exchange that broke before the response head.
 func (x *exchange) failed(err error) uint32 {
+	if bad := x.badResponse.Load(); bad != nil {
+		err = &responseError{bad.Why}
+	}
 	_, cause := x.end()
 	code, detail := explain(err, cause)
 	if x.isTooLong() {

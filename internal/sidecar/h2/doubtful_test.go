@@ -121,7 +121,7 @@ func TestExpectUnanswered(t *testing.T) {
 		"HTTP/1.1 401 No\r\nConnection: x, close\r\nContent-Length: 0\r\n\r\n":      false,
 	} {
 		s := newStrict(scripted{Reader: strings.NewReader(said)})
-		s.asked = asked{"POST", func(told bool) bool { return !told }}
+		s.asked = asked{method: "POST", doubtful: func(told bool) bool { return !told }}
 		got, err := io.ReadAll(s)
 		if n := strings.Count(string(got), "Connection: close"); err != nil || n > 1 || closes != (n == 1) {
 			t.Errorf("%q: %q, %v", said, got, err)

@@ -27,7 +27,7 @@ func (st *stream) request(d *verdict.Decision) *http.Request {
 		Header: st.header(d),
 		Proto:  "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
-	trace := expect(&httptrace.ClientTrace{Got1xxResponse: st.interim}, asked{call.Method, st.doubtful})
+	trace := expect(&httptrace.ClientTrace{Got1xxResponse: st.interim}, asked{call.Method, st.doubtful, st.badResponse.Store})
 	switch {
 	case !h.bodyless:
 		req.Body, req.ContentLength = st, h.length

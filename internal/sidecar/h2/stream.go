@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
@@ -26,6 +27,8 @@ type stream struct {
 	call   intent.Call
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	// badResponse is what was wrong with the head of an HTTP/1.1 upstream's response.
+	badResponse atomic.Pointer[http1.Error]
 
 	// conn.mu guards the rest.
 	cond        sync.Cond // something below changed

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http/httptrace"
 	"sync"
+	"syscall"
 
 	"firma/internal/sidecar/http1"
 )
@@ -36,6 +37,7 @@ type strict struct {
 type asked struct {
 	method   string
 	doubtful func(told bool) bool // whether more than one response may come; nil: it is not
+	bad      func(*http1.Error)   // is told what is wrong with the response; may be nil
 }
 
 // reading is what comes next on a strict connection.
@@ -79,11 +81,23 @@ func (s *strict) Read(p []byte) (int, error) {
 		s.out, s.at = s.out[:0], 0
 		if s.failed = s.next(); s.failed != nil && s.state == inHead && s.failed != io.EOF {
 			s.out = append(s.out[:0], 'H')
+			s.tell()
 		}
 	}
 	n := copy(p, s.out[s.at:])
 	s.at += n
 	return n, nil
+}
+
+// tell says what is wrong with a head, of which net/http has a single byte to judge by.
+func (s *strict) tell() {
+	s.mu.Lock()
+	bad := s.asked.bad
+	s.mu.Unlock()
+	var e *http1.Error
+	if bad != nil && errors.As(s.failed, &e) {
+		bad(e)
+	}
 }
 
 // next appends to out, or reads more of the connection.
@@ -105,7 +119,9 @@ func (s *strict) next() error {
 func (s *strict) head() error {
 	if len(s.in.Buffered()) == 0 {
 		s.in.Release()
-		if err := s.in.Fill(); err != nil {
+		if err := s.in.Fill(); errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+			return io.EOF // a kept connection is over in either way: the request may be repeated
+		} else if err != nil {
 			return err
 		}
 	}
