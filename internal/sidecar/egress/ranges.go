@@ -94,4 +94,5 @@ var metadataAddrs = sync.OnceValue(func() addrSet {
 var metadataNames = []string{
 	"metadata.google.internal", "metadata.goog", "metadata", "metadata.azure.internal",
 	"instance-data", "instance-data.ec2.internal", "metadata.tencentyun.com", "metadata.platformequinix.com",
+	"metadata.packet.net", "rancher-metadata",
 }
