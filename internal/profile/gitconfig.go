@@ -141,6 +141,7 @@ func (r *gitReader) value() (string, bool) {
 			kept = len(v)
 			continue
 		case c == '\\':
+			kept = len(v) // blanks before an escaped end of line stay
 			switch c, _ = r.next(); c {
 			case '\n':
 				continue

@@ -47,7 +47,7 @@ func asFirma(text string) (all []string, whole bool) {
 var gitConfigs = []string{
 	"", "[core]\n\thooksPath = scripts/hooks ; why\n", "[core]hooksPath=a#b", "[core]\nhooksPath = \"a b\"c \n", "[core]\nhooksPath = a\\\nb\n", "[core]\nhooksPath = \"a\\\n b # c\"\n",
 	"[core]\r\nhooksPath = a\r\n", "[includeIf \"gitdir:/a]b/\"]\npath = x\n", "[includeif\t\"a\\\"b\\\\c\"] path=\" x \"\n", "[Include]\nPATH\n[core] ; c\nhooksPath =\n", "\ufeff[core]\nbare\n",
-	"# [core]\n[user]\nhooksPath = x\n", "[core]\nhooksPath = \\t\\\"\\n\n", "[core]\nhooks_path = x\n", "[core\n]\na=b\n", "[a.B \"C\"]\nd = e\n", "[core]\nhooksPath = \"a\nb\"\n", "[core]\na = b \"\" \n", "[a]\nb = \"\\q\"\n", "[a]\nb=c\\", "[]\na=b", "[a]b", "[ \"\"]\nd",
+	"# [core]\n[user]\nhooksPath = x\n", "[core]\nhooksPath = \\t\\\"\\n\n", "[core]\nhooks_path = x\n", "[core\n]\na=b\n", "[a.B \"C\"]\nd = e\n", "[core]\nhooksPath = \"a\nb\"\n", "[core]\na = b \"\" \n", "[a]\nb = \"\\q\"\n", "[a]\nb=c\\", "[]\na=b", "[a]b", "[ \"\"]\nd", "[a]b=c\r\r\\", "[a]b = c \\\n \\\n",
 }
 
 // sameSettings leaves out of account that git before 2.45 reads every blank that is
