@@ -13,7 +13,6 @@ import (
 
 	"firma/internal/control"
 	"firma/internal/fault"
-	"firma/internal/garbage"
 	"firma/internal/sidecar/sock"
 	"firma/internal/sidecar/uplink"
 )
@@ -22,7 +21,6 @@ import (
 // sandbox's sockets it is handed there, and ends when ctl does, which is when its
 // launcher does, or with ctx. However it ends, it seals the audit log first.
 func ServeRun(ctx context.Context, ctl *control.Conn, log *slog.Logger) error {
-	garbage.Relax()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r := &perRun{ctl: ctl, log: log, in: make(chan received)}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"firma/internal/control"
-	"firma/internal/garbage"
 	"firma/internal/sidecar/intake"
 	"firma/internal/sidecar/sock"
 	"firma/internal/sidecar/uplink"
@@ -47,7 +46,6 @@ type Options struct {
 // under way end within o.Drain, records the end of every session and seals the
 // log. It returns nil when all of that went well. Errors are faults.
 func Serve(ctx context.Context, o Options) error {
-	garbage.Relax()
 	d := &standalone{o: o, log: o.Log}
 	err := d.start(ctx)
 	if err == nil {

@@ -224,6 +224,9 @@ func (w *watched) verdict(atRest bool) error {
 		errs = append(errs, w.flat(m.what, v, m.of(w.before), m.slack))
 	}
 	errs = append(errs, w.flat("goroutines", w.goroutines, 0, 60))
+	if atRest {
+		time.Sleep(rest)
+	}
 	if now, err := load.Look(w.pid); atRest && err == nil {
 		fmt.Printf("%s: at rest %d descriptors, %.1f MB\n", w.name, now.FDs, mb(now.RSS))
 		if now.FDs > w.before.FDs+20 {
