@@ -20,10 +20,7 @@ func TestQuick(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := quick(f)
-	if _, ok := q.(*quickFile); !ok {
-		t.Skipf("%s is on none of the file systems that it is meant for", path)
-	}
+	q := quicker(t, f)
 	var want []byte
 	for i := range 300 {
 		b := bytes.Repeat([]byte{byte(i)}, i*i)
@@ -40,6 +37,19 @@ func TestQuick(t *testing.T) {
 	}
 	if n, err := q.Write([]byte("x")); n != 0 || !errors.Is(err, os.ErrClosed) {
 		t.Error("closed:", n, err)
+	}
+}
+
+// TestQuickOnlyWhereLocal: a file system that is not known to be local is written to as
+// package os does.
+func TestQuickOnlyWhereLocal(t *testing.T) {
+	f, err := os.Open("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if q, ok := quick(f).(*os.File); !ok || q != f {
+		t.Errorf("%T", quick(f))
 	}
 }
 
